@@ -1,0 +1,1 @@
+"""The Lightbox application: settings, accounts, storage, services, pages and command line."""

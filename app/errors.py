@@ -1,0 +1,35 @@
+"""The errors of the application: each message may be shown to a clinician as it stands.
+
+A message never holds a file name, a path, an identifier, a password or pixel data.
+"""
+
+
+class AppError(Exception):
+    """Something the user can understand and act upon."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class NotAllowed(AppError):
+    """The user is not signed in, or has not the role that the action needs."""
+
+
+class NotFound(AppError):
+    """The record asked for does not exist, or the user may not know that it does."""
+
+
+class StaleRecord(AppError):
+    """The record was changed by somebody else since it was shown."""
+
+
+class StorageFailed(AppError):
+    """The disk is full, the database is locked or read-only, or a stored array is damaged."""
+
+
+class NewerDatabase(AppError):
+    """The database was written by a newer version of the program."""
+
+
+class InvalidInput(AppError):
+    """A value given by the user or by the configuration is not acceptable."""

@@ -1,0 +1,1 @@
+"""What is measured about predictions, explanations, and the people who judge them."""

@@ -1,0 +1,282 @@
+"""The cross-modal breast network: mammogram and pathology through one trunk, four tasks.
+
+Design A of the client, with the corrections that the literature needs: a truly shared trunk,
+cross-attention on the prediction path, CORN grades, GIoU boxes, masked task weighting.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.models.layers.alignment import CrossModalAlignment, compute_contrastive_loss
+from engine.models.layers.attention import CrossModalAttention, Readout
+from engine.models.layers.encoder import SharedViTEncoder
+from engine.models.layers.heads import (
+    ClassificationHead,
+    GradingHead,
+    LesionMapHead,
+    LocalizationHead,
+    grade_log_probabilities,
+)
+from engine.models.layers.interpretability import InterpretabilityModule
+from engine.models.layers.losses import (
+    UncertaintyWeightedMultiTaskLoss,
+    compute_bbox_loss,
+    corn_loss,
+)
+
+MAMMOGRAPHY, PATHOLOGY = "mammography", "pathology"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+ALIGNMENT_WEIGHT = 0.1
+
+
+class BreastCancerDiagnosisModel(nn.Module):
+    """Class, ordinal grade, lesion box and lesion map from a mammogram, with or without pathology.
+
+    Args:
+        img_size: Side of the mammogram input, pixels. patch_size: Side of a patch, pixels.
+        embed_dim: Width D. depth: Blocks. num_heads: Heads of the trunk.
+        num_classes: Classes K. num_grades: Grades G.
+        use_dg: Apply modality dropout in training, the missing-modality part of domain
+            generalisation.
+        use_interpretability: Offer `heatmap` and its companions in `forward`.
+        projection_dim: Width of the contrastive space. temperature: Its initial tau.
+        dropout: In blocks and heads. adapter_dim: Adapter bottleneck, D // 4 when None.
+        cross_heads: Heads of the cross-attention and of the readouts.
+        stem: "patch" or "convolutional"; see `PatchEmbedding`.
+        modality_dropout: Share of training samples whose pathology is hidden.
+        top_k: Pathology patches to return.
+    """
+
+    pathology_mean: Tensor
+    pathology_std: Tensor
+
+    def __init__(
+        self,
+        img_size: int = 224,
+        patch_size: int = 16,
+        embed_dim: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        num_classes: int = 4,
+        num_grades: int = 3,
+        use_dg: bool = True,
+        use_interpretability: bool = True,
+        projection_dim: int = 256,
+        temperature: float = 0.07,
+        *,
+        dropout: float = 0.1,
+        adapter_dim: int | None = None,
+        cross_heads: int = 8,
+        stem: str = "patch",
+        modality_dropout: float = 0.3,
+        top_k: int = 5,
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.use_interpretability = use_interpretability
+        self.modality_dropout = modality_dropout if use_dg else 0.0
+        self.encoder = SharedViTEncoder(
+            img_size,
+            patch_size,
+            embed_dim=embed_dim,
+            depth=depth,
+            num_heads=num_heads,
+            adapter_dim=adapter_dim,
+            dropout=dropout,
+            modalities={MAMMOGRAPHY: 1, PATHOLOGY: 3},
+            stem=stem,
+        )
+        self.interpretability = InterpretabilityModule(embed_dim, cross_heads, top_k)
+        self.patho_cross = CrossModalAttention(embed_dim, cross_heads)
+        self.mammo_gate = nn.Parameter(torch.zeros(embed_dim))
+        self.patho_gate = nn.Parameter(torch.zeros(embed_dim))
+        self.mammo_readout = Readout(embed_dim, cross_heads)
+        self.patho_readout = Readout(embed_dim, cross_heads)
+        self.fusion_gate = nn.Linear(2 * embed_dim, embed_dim)
+        self.absent = nn.Parameter(torch.zeros(embed_dim))
+        self.fusion_norm = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.alignment = CrossModalAlignment(embed_dim, temperature, projection_dim)
+        self.classification = ClassificationHead(embed_dim, num_classes, dropout)
+        self.grading = GradingHead(embed_dim, num_grades, dropout)
+        self.localization = LocalizationHead(embed_dim, dropout=dropout)
+        self.lesion_map = LesionMapHead(embed_dim)
+        self.lesion_pull = nn.Parameter(torch.tensor(0.5))
+        self.task_weights = UncertaintyWeightedMultiTaskLoss(4)
+        self.register_buffer("pathology_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
+        self.register_buffer("pathology_std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
+
+    def normalise_pathology(self, pixels: Tensor) -> Tensor:
+        """RGB in [0, 1], (B, 3, H, W), to ImageNet statistics."""
+        return (pixels - self.pathology_mean) / self.pathology_std
+
+    def forward(
+        self,
+        mammo_img: Tensor,
+        patho_img: Tensor | None = None,
+        return_interpretability: bool = False,
+        return_patch_tokens: bool = False,
+        *,
+        patho_present: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Predict.
+
+        Args:
+            mammo_img: (B, 1, H, W) in [-1, 1].
+            patho_img: (B, 3, H', W'), ImageNet statistics; None when there is no pathology.
+            return_interpretability: Add `heatmap` (B, H, W), `heatmap_localised` (B,),
+                `top_patho_patches` (B, k, D), `top_indices` (B, k) and `attention_weights`
+                (B, Nm, Np); needs pathology.
+            return_patch_tokens: Add `mammo_tokens` and `patho_tokens`, (B, N, D).
+            patho_present: (B,) bool, where a batch mixes cases with and without pathology.
+
+        Returns:
+            `classification` (B, K) logits, `localization` (B, 4) left, top, width, height in
+            [0, 1], `grading` (B, G) log-probabilities, `grading_ordinal` (B, G - 1) conditional
+            logits, `lesion_map` (B, h, w) logits, `z_mammo` (B, D); with pathology also `z_patho`,
+            `mammo_proj`, `patho_proj`, and `patho_present` when it was given or drawn.
+
+        Raises:
+            ShapeMismatch: Wrong number of channels or sides that patches do not fill.
+        """
+        z_mammo, mammo = self.encoder(mammo_img, True, modality=MAMMOGRAPHY)
+        out: dict[str, Tensor] = {"z_mammo": z_mammo}
+        z_patho, patho, present = None, None, None
+        if patho_img is not None:
+            z_patho, patho = self.encoder(patho_img, True, modality=PATHOLOGY)
+            present = self._presence(len(mammo), patho_present, mammo.device)
+            if return_interpretability and self.use_interpretability:
+                size = (mammo_img.shape[2], mammo_img.shape[3])
+                out |= self.interpretability(mammo, patho, size, self.patch_size)
+            mammo, patho = self._exchange(mammo, patho, present)
+            out["z_patho"] = z_patho
+            out["mammo_proj"], out["patho_proj"] = self.alignment(z_mammo, z_patho)
+            if present is not None:
+                out["patho_present"] = present
+        grid = self.encoder.grid(mammo_img.shape[2], mammo_img.shape[3])
+        out["lesion_map"] = self.lesion_map(mammo, grid)
+        pull = self._pull(out["lesion_map"])
+        fused = self._fuse(z_mammo, mammo, z_patho, patho, present, pull)
+        out["classification"] = self.classification(fused)
+        out["grading_ordinal"] = self.grading.ordinal(fused)
+        out["grading"] = grade_log_probabilities(out["grading_ordinal"])
+        out["localization"] = self.localization(mammo, pull)
+        if return_patch_tokens:
+            out["mammo_tokens"] = mammo
+            if patho is not None:
+                out["patho_tokens"] = patho
+        return out
+
+    def _presence(self, count: int, given: Tensor | None, device: torch.device) -> Tensor | None:
+        if given is None and not (self.training and self.modality_dropout):
+            return None
+        present = torch.ones(count, dtype=torch.bool, device=device) if given is None else given
+        if self.training and self.modality_dropout:
+            present = present & (torch.rand(count, device=device) >= self.modality_dropout)
+        return present
+
+    def _exchange(
+        self, mammo: Tensor, patho: Tensor, present: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Bidirectional gated cross-attention; an absent pathology tells the mammogram nothing."""
+        to_mammo = self.interpretability.cross.mix(mammo, patho, MAMMOGRAPHY, PATHOLOGY)
+        to_patho = self.patho_cross.mix(patho, mammo, PATHOLOGY, MAMMOGRAPHY)
+        if present is not None:
+            to_mammo = to_mammo * present[:, None, None].to(to_mammo.dtype)
+        return mammo + self.mammo_gate * to_mammo, patho + self.patho_gate * to_patho
+
+    def _pull(self, lesion_map: Tensor) -> Tensor:
+        """Lesion logit of each patch (B, N), scaled: where the readout should look."""
+        patches = F.max_pool2d(lesion_map[:, None], self.lesion_map_cells)
+        return self.lesion_pull * patches.flatten(1)
+
+    @property
+    def lesion_map_cells(self) -> int:
+        """Lesion cells along the side of a patch."""
+        return self.lesion_map.cells
+
+    def _fuse(
+        self,
+        z_mammo: Tensor,
+        mammo: Tensor,
+        z_patho: Tensor | None,
+        patho: Tensor | None,
+        present: Tensor | None,
+        pull: Tensor,
+    ) -> Tensor:
+        """z = LN(z_m + g z_p), or LN(z_m + g0) where pathology is absent; (B, D)."""
+        bias = F.pad(pull, (1, 0))
+        seen = torch.cat((z_mammo[:, None], mammo), dim=1)
+        base = self.mammo_readout(seen, MAMMOGRAPHY, bias)
+        extra = self.absent.expand_as(base)
+        if z_patho is not None and patho is not None:
+            read = self.patho_readout(torch.cat((z_patho[:, None], patho), dim=1), PATHOLOGY)
+            gated = self.fusion_gate(torch.cat((base, read), dim=-1)).sigmoid() * read
+            extra = gated if present is None else torch.where(present[:, None], gated, extra)
+        return self.fusion_norm(base + extra)
+
+    def compute_loss(
+        self,
+        outputs: dict[str, Tensor],
+        labels_cls: Tensor | None = None,
+        labels_bbox: Tensor | None = None,
+        labels_grade: Tensor | None = None,
+        labels_align: Tensor | None = None,
+        mammo_features: Tensor | None = None,
+        patho_features: Tensor | None = None,
+        *,
+        has_box: Tensor | None = None,
+        lesion_masks: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Total loss and its parts; tasks without a label are masked, not counted as zero.
+
+        Args:
+            outputs: What `forward` returned.
+            labels_cls: (B,) int. labels_bbox: (B, 4) left, top, width, height in [0, 1].
+            labels_grade: (B,) int; negative where a case has no grade.
+            labels_align: (B,) int: positives of equal label; None with features: same patient.
+            mammo_features, patho_features: Projections to align, (B, P), unit rows.
+            has_box: (B,) bool; all when None and boxes are given.
+            lesion_masks: (B, h, w) in [0, 1] on the grid of `lesion_map`.
+
+        Returns:
+            Scalar, and a dict with `classification`, `localization`, `grading`, `lesion`,
+            `alignment`, `total` (scalars, those that exist) and `task_weights` (list).
+        """
+        parts: dict[str, Tensor | None] = dict.fromkeys(
+            ("classification", "localization", "grading", "lesion")
+        )
+        if labels_cls is not None:
+            parts["classification"] = F.cross_entropy(outputs["classification"].float(), labels_cls)
+        if labels_bbox is not None and (has_box is None or bool(has_box.any())):
+            parts["localization"] = compute_bbox_loss(outputs["localization"], labels_bbox, has_box)
+        if labels_grade is not None and bool((labels_grade >= 0).any()):
+            graded = labels_grade >= 0
+            parts["grading"] = corn_loss(
+                outputs["grading_ordinal"].float()[graded], labels_grade[graded]
+            )
+        if lesion_masks is not None:
+            parts["lesion"] = lesion_loss(outputs["lesion_map"], lesion_masks)
+        total, weights = self.task_weights(list(parts.values()))
+        found: dict[str, Any] = {name: loss for name, loss in parts.items() if loss is not None}
+        if mammo_features is not None and patho_features is not None:
+            found["alignment"] = compute_contrastive_loss(
+                mammo_features.float(),
+                patho_features.float(),
+                labels_align,
+                self.alignment.temperature,
+            )
+            total = total + ALIGNMENT_WEIGHT * found["alignment"]
+        return total, found | {"total": total, "task_weights": weights}
+
+
+def lesion_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross-entropy plus soft Dice over the batch; logits and masks (B, h, w)."""
+    entropy = F.binary_cross_entropy_with_logits(logits, masks)
+    share = logits.sigmoid()
+    overlap = 2 * (share * masks).sum() + 1e-5
+    return entropy + 1 - overlap / (share.sum() + masks.sum() + 1e-5)

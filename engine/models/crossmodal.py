@@ -1,0 +1,205 @@
+"""System `crossmodal`: breast diagnosis from a mammogram, with or without histopathology."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine.errors import UnsupportedImage
+from engine.geometry import Placement, foreground_box, place
+from engine.models.base import MODELS, Prepared, System, View
+from engine.models.breast import MAMMOGRAPHY, PATHOLOGY, BreastCancerDiagnosisModel
+from engine.models.layers.interpretability import concentration
+from engine.records import Box, Case, FloatArray, Grade, Image, Modality, Patch, Prediction, Region
+from engine.trace import Span
+
+LESION_LEVEL = 0.5
+MIN_SIDE = 16
+TOP_PATCHES = 5
+
+
+@MODELS.register("crossmodal")
+class CrossModal(System):
+    """A mammogram is needed; pathology is read when the case has it."""
+
+    offers: ClassVar[frozenset[str]] = frozenset({"attention", "readout", "features", "cross"})
+    network: BreastCancerDiagnosisModel
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any]) -> nn.Module:
+        """See `System.build`; `config` may also hold `pathology_size`, the side of that input."""
+        return BreastCancerDiagnosisModel(
+            **{k: v for k, v in config.items() if k != "pathology_size"}
+        )
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Sides of the mammogram and of the pathology input, pixels."""
+        size = int(self.card.config.get("img_size", 224))
+        return size, int(self.card.config.get("pathology_size", size))
+
+    def prepare(self, case: Case, frames: Mapping[int, int] | None = None) -> Prepared:
+        """See `System.prepare`."""
+        frames = frames or {}
+        mammo_size, patho_size = self.sizes
+        position = case.index(Modality.MAMMOGRAPHY)
+        if position is None:
+            raise UnsupportedImage(_refusal(case))
+        image = case.images[position]
+        frame = frames.get(position, image.frames // 2)
+        pixels, placement = mammogram_input(image, frame, mammo_size)
+        inputs: dict[str, Tensor | None] = {"mammo_img": self._tensor(pixels), "patho_img": None}
+        views = {MAMMOGRAPHY: self._view(position, frame, placement)}
+        warnings = list(_cautions(image))
+        other = case.index(Modality.PATHOLOGY)
+        if other is None:
+            warnings.append("Read without pathology: the case has none.")
+        else:
+            image = case.images[other]
+            frame = frames.get(other, image.frames // 2)
+            pixels, placement = pathology_input(image, frame, patho_size)
+            inputs["patho_img"] = self.network.normalise_pathology(self._tensor(pixels))
+            views[PATHOLOGY] = self._view(other, frame, placement)
+        options = {"return_interpretability": True} if PATHOLOGY in views else {}
+        return Prepared(inputs, views, tuple(warnings), options)
+
+    def _tensor(self, pixels: FloatArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].to(
+            self.device
+        )
+
+    def _view(self, image: int, frame: int, placement: Placement) -> View:
+        side = placement.size // self.network.patch_size
+        return View(image, frame, placement, Span(1, (side, side)))
+
+    def read(self, output: Any, prepared: Prepared, case: Case, seconds: float = 0.0) -> Prediction:
+        """See `System.read`."""
+        card = self.card
+        shares = output["classification"][0].float().softmax(0).tolist()
+        probabilities = dict(zip(card.classes, shares, strict=True))
+        levels = output["grading"][0].float().exp().tolist()
+        leading = max(probabilities, key=lambda name: probabilities[name])
+        grade = None
+        if leading in card.grades:
+            grade = Grade(card.grades, tuple(levels), int(np.argmax(levels)))
+        region = None if leading not in card.grades else self._region(output, prepared)
+        return Prediction(
+            probabilities,
+            card.name,
+            card.version,
+            card.weights_digest,
+            grade,
+            () if region is None else (region,),
+            _patches(output, prepared),
+            {view.image: view.frame for view in prepared.views.values()},
+            prepared.warnings,
+            seconds,
+        )
+
+    def _region(self, output: Any, prepared: Prepared) -> Region:
+        view = prepared.views[MAMMOGRAPHY]
+        size = view.placement.size
+        x, y, width, height = (float(v) * size for v in output["localization"][0])
+        box = view.placement.box_to_source(Box(x, y, width, height))
+        shares = output["lesion_map"][0].float().sigmoid().cpu().numpy()
+        placed = view.placement.to_source(shares)
+        mask = placed >= LESION_LEVEL
+        score = float(shares[view.placement.inside(shares.shape)].max())
+        return Region(view.image, view.frame, box, mask if mask.any() else None, score)
+
+    @staticmethod
+    def logits(output: Any) -> Tensor:
+        """See `System.logits`."""
+        logits: Tensor = output["classification"]
+        return logits
+
+
+def _patches(output: Any, prepared: Prepared) -> tuple[Patch, ...]:
+    """Pathology patches by attention weighted with query importance; none without pathology."""
+    view = prepared.views.get(PATHOLOGY)
+    if view is None or "attention_weights" not in output:
+        return ()
+    attention = output["attention_weights"][0].float()
+    shares = (concentration(attention)[:, None] * attention).sum(0).cpu().numpy()
+    shares = np.where(view.placement.inside(view.span.grid).ravel(), shares, 0.0)
+    shares = shares / max(float(shares.sum()), 1e-12)
+    side = view.placement.size / view.span.grid[1]
+    found = []
+    for index in np.argsort(-shares, kind="stable")[:TOP_PATCHES]:
+        row, column = divmod(int(index), view.span.grid[1])
+        box = view.placement.box_to_source(Box(column * side, row * side, side, side))
+        found.append(Patch(view.image, box, float(shares[index])))
+    return tuple(found)
+
+
+def mammogram_input(image: Image, frame: int, size: int) -> tuple[FloatArray, Placement]:
+    """Crop the breast, window by percentiles, scale to [-1, 1] on a canvas of -1.
+
+    Returns:
+        (size, size, 1), and its placement.
+
+    Raises:
+        UnsupportedImage: Smaller than 16 pixels on a side.
+    """
+    _check_side(image, "mammogram")
+    grey = image.pixels[frame].mean(axis=2) if image.is_colour else image.pixels[frame, :, :, 0]
+    if image.inverted:
+        grey = -grey
+    crop = foreground_box(grey)
+    placement = place((image.height, image.width), size, crop)
+    inside = grey[crop[0] : crop[0] + crop[2], crop[1] : crop[1] + crop[3]]
+    low, high = (
+        float(v) for v in np.percentile(inside[:: _step(inside), :: _step(inside)], (1, 99.7))
+    )
+    span = high - low if high > low else 1.0
+    scaled = np.clip((placement.to_canvas(grey, low) - low) / span, 0, 1) * 2 - 1
+    return scaled[..., None].astype(np.float32), placement
+
+
+def pathology_input(image: Image, frame: int, size: int) -> tuple[FloatArray, Placement]:
+    """Fit the field into the canvas on white; (size, size, 3) in [0, 1], and its placement."""
+    _check_side(image, "pathology image")
+    pixels = image.pixels[frame]
+    if not image.is_colour:
+        low, high = float(pixels.min()), float(pixels.max())
+        pixels = np.repeat((pixels - low) / max(high - low, 1e-6) * 255, 3, axis=2)
+    placement = place((image.height, image.width), size)
+    return placement.to_canvas(pixels / 255, 1.0), placement
+
+
+def _step(pixels: FloatArray) -> int:
+    return max(1, max(pixels.shape) // 1024)
+
+
+def _check_side(image: Image, what: str) -> None:
+    if min(image.height, image.width) < MIN_SIDE:
+        raise UnsupportedImage(
+            f"The {what} is only {image.width} x {image.height} pixels; "
+            f"at least {MIN_SIDE} on each side are needed."
+        )
+
+
+def _cautions(image: Image) -> tuple[str, ...]:
+    if image.frames > 1:
+        return (f"One of {image.frames} frames was read.",)
+    return ()
+
+
+def _refusal(case: Case) -> str:
+    found = ", ".join(sorted({_NAMES.get(image.modality, "an image") for image in case.images}))
+    return f"This system needs a mammogram; the case holds {found} only."
+
+
+_NAMES = {
+    Modality.PATHOLOGY: "a pathology image",
+    Modality.MRI: "an MRI",
+    Modality.CT: "a CT",
+    Modality.ULTRASOUND: "an ultrasound image",
+    Modality.RADIOGRAPH: "a radiograph other than a mammogram",
+    Modality.MASK: "a segmentation mask",
+    Modality.UNKNOWN: "an image of unstated kind",
+}

@@ -1,0 +1,1 @@
+"""Shared building blocks of the systems: one idea a file."""

@@ -1,0 +1,1 @@
+"""Training: recipes, phantom data, the loop, and the model card that comes out of it."""
