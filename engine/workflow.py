@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from engine.cards import cards_folder, known_cards, read_card
 from engine.errors import EngineError, UnknownName
 from engine.explainers import EXPLAINERS, Explainer
 from engine.models import MODELS, Prepared, System
-from engine.models.weights import cards_folder, known_cards, read_card
 from engine.records import Case, Explanation, FloatArray, HeatMap, ModelCard, Prediction
 from engine.trace import ClassTarget, Trace, capture
 

@@ -32,6 +32,9 @@ from engine.models.layers.losses import (
 MAMMOGRAPHY, PATHOLOGY = "mammography", "pathology"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 ALIGNMENT_WEIGHT = 0.1
+ALONE_WEIGHT = 0.5
+TASKS = ("classification", "localization", "grading", "lesion")
+BOX_LOG_VARIANCE = 2.0
 
 
 class BreastCancerDiagnosisModel(nn.Module):
@@ -105,8 +108,12 @@ class BreastCancerDiagnosisModel(nn.Module):
         self.grading = GradingHead(embed_dim, num_grades, dropout)
         self.localization = LocalizationHead(embed_dim, dropout=dropout)
         self.lesion_map = LesionMapHead(embed_dim)
+        self.mammo_alone = nn.Linear(embed_dim, num_classes)
+        self.patho_alone = nn.Linear(embed_dim, num_classes)
         self.lesion_pull = nn.Parameter(torch.tensor(0.5))
         self.task_weights = UncertaintyWeightedMultiTaskLoss(4)
+        with torch.no_grad():  # a box costs 5 L1 + 2 GIoU: about seven times the other tasks
+            self.task_weights.log_variances[TASKS.index("localization")] = BOX_LOG_VARIANCE
         self.register_buffer("pathology_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
         self.register_buffer("pathology_std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
 
@@ -136,7 +143,7 @@ class BreastCancerDiagnosisModel(nn.Module):
 
         Returns:
             `classification` (B, K) logits, `localization` (B, 4) left, top, width, height in
-            [0, 1], `grading` (B, G) log-probabilities, `grading_ordinal` (B, G - 1) conditional
+            [0, 1], `mammo_alone` and `patho_alone` (B, K) logits of one modality, `grading` (B, G) log-probabilities, `grading_ordinal` (B, G - 1) conditional
             logits, `lesion_map` (B, h, w) logits, `z_mammo` (B, D); with pathology also `z_patho`,
             `mammo_proj`, `patho_proj`, and `patho_present` when it was given or drawn.
 
@@ -148,6 +155,7 @@ class BreastCancerDiagnosisModel(nn.Module):
         z_patho, patho, present = None, None, None
         if patho_img is not None:
             z_patho, patho = self.encoder(patho_img, True, modality=PATHOLOGY)
+            out["patho_alone"] = self.patho_alone(patho.mean(1))
             present = self._presence(len(mammo), patho_present, mammo.device)
             if return_interpretability and self.use_interpretability:
                 size = (mammo_img.shape[2], mammo_img.shape[3])
@@ -160,6 +168,8 @@ class BreastCancerDiagnosisModel(nn.Module):
         grid = self.encoder.grid(mammo_img.shape[2], mammo_img.shape[3])
         out["lesion_map"] = self.lesion_map(mammo, grid)
         pull = self._pull(out["lesion_map"])
+        shares = patch_logits(out["lesion_map"], self.lesion_map.cells).softmax(1).to(mammo.dtype)
+        out["mammo_alone"] = self.mammo_alone((shares[..., None] * mammo).sum(1))
         fused = self._fuse(z_mammo, mammo, z_patho, patho, present, pull)
         out["classification"] = self.classification(fused)
         out["grading_ordinal"] = self.grading.ordinal(fused)
@@ -191,13 +201,7 @@ class BreastCancerDiagnosisModel(nn.Module):
 
     def _pull(self, lesion_map: Tensor) -> Tensor:
         """Lesion logit of each patch (B, N), scaled: where the readout should look."""
-        patches = F.max_pool2d(lesion_map[:, None], self.lesion_map_cells)
-        return self.lesion_pull * patches.flatten(1)
-
-    @property
-    def lesion_map_cells(self) -> int:
-        """Lesion cells along the side of a patch."""
-        return self.lesion_map.cells
+        return self.lesion_pull * patch_logits(lesion_map, self.lesion_map.cells)
 
     def _fuse(
         self,
@@ -245,11 +249,10 @@ class BreastCancerDiagnosisModel(nn.Module):
 
         Returns:
             Scalar, and a dict with `classification`, `localization`, `grading`, `lesion`,
+            `alone` (classes from one modality, so that neither learns on the other's back),
             `alignment`, `total` (scalars, those that exist) and `task_weights` (list).
         """
-        parts: dict[str, Tensor | None] = dict.fromkeys(
-            ("classification", "localization", "grading", "lesion")
-        )
+        parts: dict[str, Tensor | None] = dict.fromkeys(TASKS)
         if labels_cls is not None:
             parts["classification"] = F.cross_entropy(outputs["classification"].float(), labels_cls)
         if labels_bbox is not None and (has_box is None or bool(has_box.any())):
@@ -263,6 +266,11 @@ class BreastCancerDiagnosisModel(nn.Module):
             parts["lesion"] = lesion_loss(outputs["lesion_map"], lesion_masks)
         total, weights = self.task_weights(list(parts.values()))
         found: dict[str, Any] = {name: loss for name, loss in parts.items() if loss is not None}
+        if labels_cls is not None:
+            alone = [outputs[name] for name in ("mammo_alone", "patho_alone") if name in outputs]
+            each = [F.cross_entropy(logits.float(), labels_cls) for logits in alone]
+            found["alone"] = torch.stack(each).sum()
+            total = total + ALONE_WEIGHT * found["alone"]
         if mammo_features is not None and patho_features is not None:
             found["alignment"] = compute_contrastive_loss(
                 mammo_features.float(),
@@ -272,6 +280,11 @@ class BreastCancerDiagnosisModel(nn.Module):
             )
             total = total + ALIGNMENT_WEIGHT * found["alignment"]
         return total, found | {"total": total, "task_weights": weights}
+
+
+def patch_logits(lesion_map: Tensor, cells: int) -> Tensor:
+    """Largest lesion logit within each patch; (B, h * cells, w * cells) to (B, h w)."""
+    return F.max_pool2d(lesion_map[:, None], cells).flatten(1)
 
 
 def lesion_loss(logits: Tensor, masks: Tensor) -> Tensor:

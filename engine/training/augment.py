@@ -61,8 +61,8 @@ def _uniform(count: int, low: float, high: float, generator: torch.Generator) ->
 
 def _move(examples: Examples, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     count = len(examples.label)
-    scale = _uniform(count, 0.85, 1.15, generator)
-    shift = torch.stack([_uniform(count, -0.15, 0.15, generator) for _ in range(2)], 1)
+    scale = _uniform(count, 0.9, 1.1, generator)
+    shift = torch.stack([_uniform(count, -0.1, 0.1, generator) for _ in range(2)], 1)
     mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
     # An output point u reads the input point a * u + t, both in [-1, 1].
     across = scale * mirror
@@ -94,7 +94,7 @@ def _move_boxes(box: Tensor, across: Tensor, down: Tensor, shift: Tensor) -> Ten
 
 def _grey(mammo: Tensor, generator: torch.Generator) -> Tensor:
     count = len(mammo)
-    power = _uniform(count, 0.75, 1.35, generator).to(mammo.device).view(-1, 1, 1, 1)
+    power = _uniform(count, 0.85, 1.2, generator).to(mammo.device).view(-1, 1, 1, 1)
     noise = torch.randn(mammo.shape, generator=generator).to(mammo.device) * 0.02
     return ((((mammo + 1) / 2).clamp(0, 1) ** power) * 2 - 1 + noise).clamp(-1, 1)
 
@@ -109,5 +109,5 @@ def _turn(patho: Tensor, generator: torch.Generator) -> Tensor:
 def _stain(patho: Tensor, generator: torch.Generator) -> Tensor:
     """Scale the optical density of each channel, as other stains and scanners do."""
     count = len(patho)
-    rates = (torch.rand(count, 3, 1, 1, generator=generator) * 0.5 + 0.75).to(patho.device)
+    rates = (torch.rand(count, 3, 1, 1, generator=generator) * 0.3 + 0.85).to(patho.device)
     return patho.clamp_min(1 / 255) ** rates

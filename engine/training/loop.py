@@ -114,7 +114,7 @@ def loss_of(network: BreastCancerDiagnosisModel, examples: Examples) -> tuple[to
         examples.label,
         examples.box,
         examples.grade,
-        None,
+        examples.label,
         outputs["mammo_proj"],
         outputs["patho_proj"],
         has_box=examples.has_box,

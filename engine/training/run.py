@@ -39,7 +39,7 @@ def train(
     network.to(device)
     size = int(recipe.network.get("img_size", 224))
     sizes = (size, int(recipe.network.get("pathology_size", size)))
-    cells = size // network.patch_size * network.lesion_map_cells
+    cells = size // network.patch_size * network.lesion_map.cells
     counts = {
         "train": recipe.train_cases,
         "validation": recipe.validation_cases,

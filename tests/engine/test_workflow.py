@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from engine.cards import known_cards, read_card
 from engine.errors import ModelUnavailable, UnknownName, UnsupportedImage
 from engine.explainers import EXPLAINERS
 from engine.models import MODELS, System
-from engine.models.weights import known_cards, load_weights, read_card, save_weights
+from engine.models.weights import load_weights, save_weights
 from engine.phantoms import phantom_case
 from engine.records import Case, Modality, ModelCard
 from engine.workflow import DEFAULT_METHODS, choose_device, class_index, explain, predict

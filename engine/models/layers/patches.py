@@ -46,9 +46,25 @@ def _stages(in_channels: int, embed_dim: int, patch_size: int) -> nn.Sequential:
         out = max(16, embed_dim >> (halvings - 1 - stage))
         layers += [nn.Conv2d(width, out, 3, 2, 1, bias=False), nn.GroupNorm(_groups(out), out)]
         layers.append(nn.GELU())
+        if 0 < stage < halvings - 1:
+            layers.append(ResidualConvolution(out))
         width = out
     layers.append(nn.Conv2d(width, embed_dim, 1))
     return nn.Sequential(*layers)
+
+
+class ResidualConvolution(nn.Module):
+    """x + GELU(norm(conv(x))), (B, C, H, W) to the same; costs little at a middle resolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm = nn.GroupNorm(_groups(channels), channels)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, H, W)."""
+        return pixels + F.gelu(self.norm(self.conv(pixels)))
 
 
 def _groups(channels: int) -> int:

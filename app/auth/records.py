@@ -1,0 +1,93 @@
+"""What is kept about accounts and logins, and what a store must do to keep it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from app.auth.roles import Role
+
+
+@dataclass(frozen=True)
+class Account:
+    """One account.
+
+    Args:
+        name: Login name, unique; lower case.
+        display: Name shown on the page.
+        role: What the account may do.
+        password_hash: argon2id hash; never shown.
+        active: False once deactivated; accounts are not removed, since ratings name them.
+        created: Time, UTC.
+        must_change: True when the password was set by somebody else.
+    """
+
+    name: str
+    display: str
+    role: Role
+    password_hash: str
+    active: bool
+    created: datetime
+    must_change: bool = False
+
+    def __repr__(self) -> str:
+        return f"Account(name={self.name!r}, role={self.role.value!r}, active={self.active})"
+
+
+@dataclass(frozen=True)
+class Login:
+    """One login in a browser.
+
+    Args:
+        digest: SHA-256 of the token in the browser's cookie.
+        account: Name of the account.
+        created: Time of the login, UTC.
+        last_seen: Time of the last request, UTC; kept to about a minute.
+        expires: Absolute end, UTC.
+        revoked: True once signed out, or ended by an administrator.
+    """
+
+    digest: str
+    account: str
+    created: datetime
+    last_seen: datetime
+    expires: datetime
+    revoked: bool = False
+
+
+class AccountStore(Protocol):
+    """Where accounts and logins are kept."""
+
+    def has_accounts(self) -> bool:
+        """True when at least one account exists."""
+
+    def add_account(self, account: Account, *, only_first: bool = False) -> bool:
+        """Keep an account; False when the name is taken or, if `only_first`, when any exists."""
+
+    def account(self, name: str) -> Account | None:
+        """The account of a name, or None."""
+
+    def accounts(self) -> list[Account]:
+        """All accounts, by name."""
+
+    def set_password(self, name: str, password_hash: str, *, must_change: bool) -> None:
+        """Replace the password hash."""
+
+    def deactivate_account(self, name: str) -> bool:
+        """Deactivate; False when it is the last active administrator."""
+
+    def add_login(self, login: Login) -> None:
+        """Keep a login."""
+
+    def login(self, digest: str) -> Login | None:
+        """The login of a token digest, or None."""
+
+    def touch_login(self, digest: str, seen: datetime) -> None:
+        """Note the time of a request."""
+
+    def revoke_login(self, digest: str) -> None:
+        """End one login."""
+
+    def revoke_logins(self, account: str, *, but: str = "") -> None:
+        """End all logins of an account except the one with the digest `but`."""

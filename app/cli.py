@@ -1,0 +1,158 @@
+"""The command line: serve, explain, report, train, phantoms, ratings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.errors import AppError
+from app.version import VERSION
+from engine.errors import EngineError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Lightbox: see why an imaging model said what it said.",
+)
+ratings = typer.Typer(no_args_is_help=True, help="Answers of readers.")
+app.add_typer(ratings, name="ratings")
+
+Workspace = Annotated[Path | None, typer.Option(help="Folder of cases, database and key.")]
+Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL; SQLite in the workspace.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Interface to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workspace: Workspace = None,
+    database: Database = None,
+    device: Device = None,
+    open_browser: Annotated[
+        bool | None, typer.Option("--open/--no-open", help="Open the browser.")
+    ] = None,
+    demonstration: Annotated[
+        bool,
+        typer.Option(help="Let a workspace without accounts be an open demonstration."),
+    ] = True,
+) -> None:
+    """Serve Lightbox to browsers."""
+    from app.commands.serve import run
+
+    flags = {
+        "host": host,
+        "port": port,
+        "workspace": workspace,
+        "database": database,
+        "device": device,
+        "open_browser": open_browser,
+    }
+    run(flags, demonstration=demonstration)
+
+
+@app.command()
+def explain(
+    paths: Annotated[list[Path], typer.Argument(help="Files, folders or zip archives.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results, one folder a case.")],
+    methods: Annotated[
+        str, typer.Option(help="Explanation methods, separated by commas.")
+    ] = "rollout,gradcam,relevance,cross_modal",
+    target: Annotated[str | None, typer.Option(help="Class to explain; the leading one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a model card.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Predict and explain the cases in files or folders; exit 1 if any could not be served."""
+    from app.commands.explain import run
+
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    raise typer.Exit(run(paths, out, names, target, model, device))
+
+
+@app.command()
+def report(
+    case: Annotated[str, typer.Argument(help="Pseudonym of a stored case.")],
+    out: Annotated[Path, typer.Option(help="PDF to write.")],
+    target: Annotated[str | None, typer.Option(help="Class to explain.")] = None,
+    workspace: Workspace = None,
+    database: Database = None,
+    device: Device = None,
+) -> None:
+    """Write the PDF report of a stored case."""
+    from app.commands.workspace import report_to
+
+    report_to(out, case, target, {"workspace": workspace, "database": database, "device": device})
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe, TOML.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; resumes what is there.")],
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    epochs: Annotated[int | None, typer.Option(help="Override the recipe.")] = None,
+    train_cases: Annotated[int | None, typer.Option(help="Override the recipe.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Override the recipe.")] = None,
+) -> None:
+    """Train a model by a recipe; writes weights and a model card."""
+    from app.commands.train import run
+
+    changes = {"epochs": epochs, "train_cases": train_cases, "seed": seed}
+    run(recipe, out, device, {k: v for k, v in changes.items() if v is not None})
+
+
+@app.command()
+def phantoms(
+    out: Annotated[Path, typer.Option(help="Folder for the cases, one folder each.")],
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first; the next add one each.")] = 0,
+    label: Annotated[str | None, typer.Option(help="Class of all of them; drawn if none.")] = None,
+) -> None:
+    """Make test cases of known truth."""
+    from engine.phantoms import phantom_case, write_case
+
+    for number in range(seed, seed + count):
+        case = phantom_case(number, label)
+        write_case(case, out / case.id)
+    typer.echo(f"{count} phantom case(s) written.")
+
+
+@ratings.command("export")
+def export_ratings(
+    out: Annotated[Path, typer.Option(help="CSV to write.")],
+    workspace: Workspace = None,
+    database: Database = None,
+) -> None:
+    """Write all answers that count as CSV."""
+    from app.commands.workspace import ratings_to
+
+    ratings_to(out, {"workspace": workspace, "database": database})
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Lightbox: see why an imaging model said what it said."""
+    if show:
+        typer.echo(f"Lightbox {VERSION}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; what a user can act upon is one sentence on standard error."""
+    guarded(app)
+
+
+def guarded(command: typer.Typer) -> None:
+    """Run a typer application with our errors told in one sentence."""
+    from reports.errors import ReportError
+
+    try:
+        command()
+    except (AppError, EngineError, ReportError) as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)

@@ -1,0 +1,46 @@
+"""What all services share: settings, store, accounts, models, and who is asking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from app.auth import Accounts, Role, User
+from app.errors import NotFound
+from app.services.layers import Memory
+from app.services.models import Models
+from app.settings import Settings
+from app.store import Store
+
+PIXEL_MEMORY = 256 * 1024 * 1024
+
+GUEST = User("reader", "Demonstration reader", Role.READER)
+"""The one named reader of an open demonstration workspace."""
+
+OPERATOR = User("operator", "Command line", Role.ADMINISTRATOR)
+"""Whoever can run commands on this machine may read its files anyway."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Shared parts of the services."""
+
+    settings: Settings
+    store: Store
+    accounts: Accounts
+    models: Models
+    demonstration: bool
+    memory: Memory = field(default_factory=lambda: Memory(PIXEL_MEMORY))
+
+    def require_sight(self, user: User, case_id: str) -> None:
+        """Refuse a case that the user may not see, in the same words as one that is not there.
+
+        Raises:
+            NotFound: There is no such case, or it is not the user's.
+        """
+        if user.role is Role.ADMINISTRATOR or self.store.may_see(case_id, user.name):
+            return
+        raise NotFound("There is no such case.")
+
+    def record(self, user: User, action: str, case_id: str = "", **detail: str | int) -> None:
+        """Write a row of the audit trail."""
+        self.store.record(user.name, action, case_id, detail)

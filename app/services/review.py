@@ -1,0 +1,270 @@
+"""A case under review: prediction and explanations, computed once and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.auth import Role, User, requires
+from app.auth.roles import check
+from app.errors import NotFound
+from app.services.cases import Cases
+from app.services.context import Context
+from app.services.findings import findings
+from app.services.layers import Layer, Scale, layer
+from app.store import ExplanationRow
+from engine.errors import EngineError
+from engine.records import Case, ModelCard, Prediction, Region
+from engine.render import contours
+
+METHODS = ("relevance", "gradcam", "rollout", "cross_modal")
+
+
+@dataclass(frozen=True)
+class Review:
+    """What the pages show of a case.
+
+    Args:
+        case: Pseudonym. target: Class explained; empty where the model could not read the case.
+        methods: Maps that can be rated, as (id, title).
+        viewer: Value of the viewer. findings: Value of the findings panel.
+        weights_digest: Weights the maps come from; empty where there are none.
+    """
+
+    case: str
+    target: str
+    methods: tuple[tuple[str, str], ...]
+    viewer: dict[str, Any]
+    findings: dict[str, Any]
+    weights_digest: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """A stored prediction with its maps of one target."""
+
+    prediction: Prediction
+    target: str
+    rows: tuple[ExplanationRow, ...]
+    refused: dict[str, str]
+
+
+class Reviews:
+    """Opens cases."""
+
+    def __init__(self, context: Context, cases: Cases) -> None:
+        self._context = context
+        self._cases = cases
+
+    @requires(Role.READER)
+    def open(
+        self,
+        user: User | None,
+        case_id: str,
+        target: str | None = None,
+        method: str | None = None,
+    ) -> Review:
+        """Everything about a case; runs the model unless its answer is stored already.
+
+        Args:
+            case_id: Pseudonym. target: Class to explain; the leading one when None.
+            method: Map to show first.
+
+        Raises:
+            NotFound: There is no such case, or it is not the user's.
+        """
+        who = check(user, Role.READER)
+        context = self._context
+        context.require_sight(who, case_id)
+        case = context.store.case(case_id)
+        context.record(who, "view", case_id)
+        card, result, problem = None, None, ""
+        try:
+            card = context.models.card()
+            result = self.result(case, card, target)
+        except EngineError as error:
+            problem = str(error)
+        return self._review(case, card, result, problem, method)
+
+    def result(self, case: Case, card: ModelCard, target: str | None = None) -> Result:
+        """The stored answer of the active model, or a new one.
+
+        Raises:
+            EngineError: The model cannot read the case, or cannot be loaded.
+        """
+        stored = self._stored(case.id, card, target)
+        if stored is not None:
+            return stored
+        return self._context.models.run(lambda system: self._compute(case, card, target, system))
+
+    def _stored(self, case_id: str, card: ModelCard, target: str | None) -> Result | None:
+        found = self._context.store.latest_prediction(case_id, card.weights_digest)
+        if found is None:
+            return None
+        prediction = found[1]
+        wanted = target or prediction.leading
+        rows: dict[str, ExplanationRow] = {}
+        for row in self._context.store.explanations(case_id, card.weights_digest):
+            if row.target == wanted:
+                rows.setdefault(row.method, row)
+        if not set(METHODS) <= set(rows):
+            return None
+        return Result(prediction, wanted, tuple(rows[m] for m in METHODS), {})
+
+    def _compute(self, case: Case, card: ModelCard, target: str | None, system: Any) -> Result:
+        from engine.workflow import explain
+
+        stored = self._stored(case.id, card, target)
+        if stored is not None:
+            return stored
+        analysis = explain(system, case, METHODS, target)
+        store = self._context.store
+        number = store.keep_prediction(case.id, analysis.prediction)
+        rows = []
+        for explanation in analysis.explanations:
+            kept = store.keep_explanation(case.id, number, explanation)
+            rows.append(store.explanation_row(kept))
+            for n, heat in enumerate(explanation.maps):
+                self._range(kept, n, heat.values)
+        wanted = target or analysis.prediction.leading
+        return Result(analysis.prediction, wanted, tuple(rows), dict(analysis.refused))
+
+    @requires(Role.READER)
+    def heat(self, user: User | None, explanation: str, n: int) -> Layer:
+        """One heat map as uint16 codes over its range.
+
+        Args:
+            explanation: Number of the explanation, as in its address. n: Which of its maps.
+
+        Raises:
+            NotFound: There is no such map, or its case is not the user's.
+        """
+        who, context = check(user, Role.READER), self._context
+        if not explanation.isascii() or not explanation.isdigit() or len(explanation) > 18:
+            raise NotFound("There is no such explanation.")
+        explanation_id = int(explanation)
+        row = context.store.explanation_row(explanation_id)
+        try:
+            context.require_sight(who, row.case)
+        except NotFound:
+            raise NotFound("There is no such explanation.") from None
+        found: Layer = context.memory.get(
+            ("heat", explanation_id, n),
+            lambda: self._heat(explanation_id, n),
+            lambda made: len(made.data),
+        )
+        return found
+
+    def _heat(self, explanation_id: int, n: int) -> Layer:
+        values = self._context.store.heat(explanation_id, n)
+        low, high = self._range(explanation_id, n, values)
+        return layer(Scale((high - low) / 65535 if high > low else 1.0, low).encode(values))
+
+    def _review(
+        self,
+        case: Case,
+        card: ModelCard | None,
+        result: Result | None,
+        problem: str,
+        method: str | None,
+    ) -> Review:
+        frames = {} if result is None else result.prediction.frames
+        viewer: dict[str, Any] = {
+            "case": case.id,
+            "version": 0,
+            "banner": "" if card is None else card.intended_use,
+            "images": [
+                self._cases.picture(case, n, frames.get(n, image.frames // 2))
+                for n, image in enumerate(case.images)
+            ],
+            "layers": [],
+            "regions": [],
+            "patches": [],
+        }
+        if result is None:
+            panel = findings(case, card, None, (), {}, "", problem)
+            return Review(case.id, "", (), viewer, panel, "")
+        shown = method if method in {row.method for row in result.rows} else METHODS[0]
+        viewer["layers"] = [
+            entry
+            for row in result.rows
+            for entry in self._layers(case, row, visible=row.method == shown)
+        ]
+        viewer["regions"] = [_region(region) for region in result.prediction.regions]
+        viewer["patches"] = [
+            {
+                "image": patch.image,
+                "box": [patch.box.x, patch.box.y, patch.box.width, patch.box.height],
+                "label": str(rank),
+                "weight": patch.weight,
+            }
+            for rank, patch in enumerate(result.prediction.patches, 1)
+        ]
+        panel = findings(
+            case, card, result.prediction, result.rows, result.refused, result.target, problem
+        )
+        titles = tuple((entry["id"], entry["title"]) for entry in panel["methods"])
+        digest = result.prediction.weights_digest
+        return Review(case.id, result.target, titles, viewer, panel, digest)
+
+    def _layers(self, case: Case, row: ExplanationRow, *, visible: bool) -> list[dict[str, Any]]:
+        from engine.explainers import EXPLAINERS
+
+        entries = []
+        for n, heat in enumerate(row.maps):
+            image = case.images[heat.image]
+            low, high = 0.0, 0.0
+            if heat.localised:
+                low, high = self._range(row.id, n)
+            entries.append(
+                {
+                    "id": f"{row.id}-{n}",
+                    "label": EXPLAINERS[row.method].title,
+                    "method": row.method,
+                    "target": row.target,
+                    "image": heat.image,
+                    "frame": heat.frame,
+                    "url": f"/heat/{row.id}/{n}.raw?v={row.weights_digest[:16]}",
+                    "width": image.width,
+                    "height": image.height,
+                    "min": low,
+                    "max": high,
+                    "grid": list(heat.grid),
+                    "cell_mm": None,
+                    "localised": heat.localised,
+                    "reason": heat.reason,
+                    "visible": visible,
+                }
+            )
+        return entries
+
+    def _range(
+        self, explanation_id: int, n: int, values: NDArray[Any] | None = None
+    ) -> tuple[float, float]:
+        """Smallest and largest value of a stored map."""
+
+        def make() -> tuple[float, float]:
+            stored = self._context.store.heat(explanation_id, n) if values is None else values
+            return float(stored.min()), float(stored.max())
+
+        found: tuple[float, float] = self._context.memory.get(
+            ("range", explanation_id, n), make, lambda made: 64
+        )
+        return found
+
+
+def _region(region: Region) -> dict[str, Any]:
+    box = region.box
+    outlines = [] if region.mask is None else contours(region.mask)
+    score = "" if region.score is None else f" {region.score:.2f}"
+    return {
+        "image": region.image,
+        "frame": region.frame,
+        "label": f"Model: lesion{score}",
+        "kind": "model",
+        "box": None if box is None else [box.x, box.y, box.width, box.height],
+        "contours": [np.asarray(outline).round(2).tolist() for outline in outlines],
+    }

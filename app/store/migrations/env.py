@@ -1,0 +1,13 @@
+"""Runs the migrations over the connection that `app.store.migrate` hands in."""
+
+from alembic import context
+
+from app.store.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    compare_type=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,1 @@
+"""Pages: widgets and their handlers, one page a file."""

@@ -1,0 +1,169 @@
+"""The clinicians' application: worklist, review with rating, upload, agreement, model card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.auth import User
+from app.errors import AppError
+from app.services import Services
+from app.ui import agreement, model
+from app.ui.header import header, header_value
+from app.ui.panels import Findings, RatingForm, Upload, Worklist
+from app.ui.shell import guarded
+from app.ui.viewer import Viewer
+
+QUIET = {"show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
+
+
+def build(services: Services) -> gr.Blocks:
+    """The application; see gradio.md for why nothing here holds an identity or pixels."""
+    with gr.Blocks(title="Lightbox", analytics_enabled=False, fill_width=True) as demo:
+        top = header()
+        current = gr.JSON(value={}, visible=False)
+        with gr.Tabs(selected="worklist", elem_id="lb-tabs") as tabs:
+            with gr.Tab("Worklist", id="worklist") as worklist_tab:
+                worklist = Worklist()
+            with gr.Tab("Review", id="review", render_children=True):  # noqa: SIM117
+                with gr.Row(equal_height=False):
+                    with gr.Column(scale=6, min_width=640):
+                        viewer = Viewer()
+                    with gr.Column(scale=2, min_width=300):
+                        findings = Findings()
+                    with gr.Column(scale=2, min_width=300):
+                        form = RatingForm()
+            with gr.Tab("Upload", id="upload"):
+                upload = Upload(value={"version": 1, "limits": _limits(services)})
+            agreement.build(services)
+            model.build(services)
+        page = _Page(services)
+        shown = [viewer, findings, form, current, tabs]
+        guard = guarded(services)
+        demo.load(guard(page.start), None, [top, worklist, *shown], **QUIET)
+        worklist_tab.select(guard(page.list), None, worklist, **QUIET)
+        for panel in (worklist, upload):
+            panel.open(guard(page.open), None, shown, **QUIET)
+        upload.done(guard(page.list), None, worklist, **QUIET)
+        findings.target(guard(page.target), current, shown, **QUIET)
+        form.method(guard(page.method), current, shown, **QUIET)
+        form.rate(guard(page.rate), None, form, **QUIET)
+        form.next(guard(page.next), current, shown, **QUIET)
+        form.previous(guard(page.previous), current, shown, **QUIET)
+    return demo
+
+
+class _Page:
+    """Handlers: event in, one service call, values out."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._version = 0
+
+    def start(self, user: User, request: gr.Request) -> tuple[Any, ...]:
+        """The first view; `?case=ID` opens that case."""
+        wanted = dict(request.query_params).get("case") if request.query_params else None
+        shown = self._show(user, str(wanted)) if wanted else (gr.skip(),) * 5
+        return header_value(self._services, user), self.list(user), *shown
+
+    def list(self, user: User) -> dict[str, Any]:
+        """The worklist."""
+        return {"version": self._stamp(), "cases": self._services.cases.worklist(user)}
+
+    def open(self, user: User, event: gr.EventData) -> tuple[Any, ...]:
+        """A case chosen in the worklist or after an upload."""
+        return self._show(user, str(event._data["case"]))
+
+    def target(self, user: User, current: dict[str, str], event: gr.EventData) -> tuple[Any, ...]:
+        """Explain another class."""
+        return self._show(user, current["case"], str(event._data["name"]), current.get("method"))
+
+    def method(self, user: User, current: dict[str, str], event: gr.EventData) -> tuple[Any, ...]:
+        """Judge another map."""
+        return self._show(user, current["case"], current["target"], str(event._data["method"]))
+
+    def next(self, user: User, current: dict[str, str]) -> tuple[Any, ...]:
+        """The next case of the worklist."""
+        return self._step(user, current, 1)
+
+    def previous(self, user: User, current: dict[str, str]) -> tuple[Any, ...]:
+        """The case before."""
+        return self._step(user, current, -1)
+
+    def rate(self, user: User, event: gr.EventData) -> dict[str, Any]:
+        """Save one answer and give the form back as stored."""
+        data, problem = event._data, ""
+        try:
+            self._services.ratings.rate(
+                user,
+                case=str(data["case"]),
+                question=str(data["question"]),
+                method=str(data["method"]),
+                target=str(data["target"]),
+                status=str(data["status"]),
+                value=None if data.get("value") is None else int(data["value"]),
+                comment=str(data.get("comment") or ""),
+                revision=int(data.get("revision") or 0),
+            )
+        except AppError as error:
+            problem = str(error)
+        form = self._form(user, str(data["case"]), str(data["target"]), str(data["method"]))
+        return form | {"error": problem}
+
+    def _step(self, user: User, current: dict[str, str], step: int) -> tuple[Any, ...]:
+        found = self._services.cases.neighbour(user, current.get("case", ""), step)
+        if found is None:
+            gr.Info("There is no further case in the worklist.")
+            return (gr.skip(),) * 5
+        return self._show(user, found, method=current.get("method"))
+
+    def _show(
+        self, user: User, case: str, target: str | None = None, method: str | None = None
+    ) -> tuple[Any, ...]:
+        review = self._services.review.open(user, case, target, method)
+        version = self._stamp()
+        shown = next(
+            (layer["method"] for layer in review.viewer["layers"] if layer["visible"]), ""
+        )
+        state = {"case": review.case, "target": review.target, "method": shown}
+        form = self._services.ratings.form(
+            user,
+            review.case,
+            methods=review.methods,
+            method=shown,
+            target=review.target,
+            weights_digest=review.weights_digest,
+        )
+        return (
+            review.viewer | {"version": version},
+            review.findings | {"version": version},
+            form | {"version": version},
+            state,
+            gr.Tabs(selected="review"),
+        )
+
+    def _form(self, user: User, case: str, target: str, method: str) -> dict[str, Any]:
+        review = self._services.review.open(user, case, target, method)
+        form = self._services.ratings.form(
+            user,
+            case,
+            methods=review.methods,
+            method=method,
+            target=target,
+            weights_digest=review.weights_digest,
+        )
+        return form | {"version": self._stamp()}
+
+    def _stamp(self) -> int:
+        """A number that has not been used, so that equal values still reach the page."""
+        self._version += 1
+        return self._version
+
+
+def _limits(services: Services) -> str:
+    return (
+        "DICOM, NIfTI, MHA, NRRD, PNG, JPEG or TIFF; single files, folders or a zip archive; "
+        f"at most {services.settings.max_upload_mb} MB at once. "
+        "Files are de-identified before they are stored."
+    )

@@ -1,0 +1,40 @@
+"""How the pages look: dark, neutral, without a font or script from elsewhere."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from app.ui.panels import theme_css
+
+SCRIPT = "() => { document.body.classList.add('dark'); document.documentElement.lang ||= 'en'; }"
+
+PAGE = """
+body, gradio-app { background: #0f1114 !important; }
+.gradio-container { max-width: none !important; padding: 0 !important; }
+footer { display: none !important; }
+@media print { footer, button { display: none !important; } }
+"""
+
+
+def page_css() -> str:
+    """Style sheet of the pages."""
+    return theme_css() + PAGE
+
+
+def theme() -> gr.themes.Base:
+    """Grey on near-black, with system fonts only."""
+    base = gr.themes.Base(
+        primary_hue="blue",
+        neutral_hue="slate",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )
+    return base.set(
+        body_background_fill="#0f1114",
+        body_background_fill_dark="#0f1114",
+        block_background_fill_dark="#15181c",
+        block_border_color_dark="#2b3036",
+        body_text_color_dark="#e6e6e6",
+        background_fill_primary_dark="#15181c",
+        background_fill_secondary_dark="#101317",
+    )

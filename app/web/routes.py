@@ -1,0 +1,137 @@
+"""The routes of our own: the way in, pixels, reports, tables and uploads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from app.auth import User
+from app.errors import NotAllowed
+from app.web.ports import Layer, Services
+from app.web.session import user_of
+from app.web.upload import UploadLimits, keep_files, private_folder
+from engine.io.limits import Limits
+
+FOREVER = "private, max-age=31536000, immutable"
+ASK_AGAIN = "private, no-cache"
+NEVER = "no-store"
+UPLOADS_AT_ONCE = 2
+
+
+class Routes:
+    """Handlers that send what a service gives; each service checks the user itself.
+
+    Args:
+        services: Where everything comes from.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._uploads = CapacityLimiter(UPLOADS_AT_ONCE)
+
+    async def root(self, request: Request) -> Response:
+        """To the worklist, or to the case that a link names."""
+        case = request.query_params.get("case", "")
+        query = f"?{urlencode({'case': case})}" if case else ""
+        return RedirectResponse(f"/app/{query}", 307)
+
+    async def health(self, request: Request) -> Response:
+        """That the server answers."""
+        return JSONResponse({"status": "ok"}, headers={"cache-control": NEVER})
+
+    async def layer(self, request: Request) -> Response:
+        """Raw pixels of one frame of a case."""
+        at = request.path_params
+        get = self._services.cases.layer
+        return await self._pixels(
+            request, lambda user: get(user, at["case"], at["position"], at["frame"])
+        )
+
+    async def heat(self, request: Request) -> Response:
+        """Raw codes of one heat map."""
+        at = request.path_params
+        get = self._services.review.heat
+        return await self._pixels(request, lambda user: get(user, at["explanation"], at["number"]))
+
+    async def thumbnail(self, request: Request) -> Response:
+        """The small picture of a case."""
+        case = request.path_params["case"]
+        get = self._services.cases.thumbnail
+        return await self._pixels(request, lambda user: get(user, case))
+
+    async def report(self, request: Request) -> Response:
+        """The PDF of a case, as a download."""
+        case, target = request.path_params["case"], request.query_params.get("target")
+        user, make = user_of(request, self._services), self._services.reports.case_pdf
+        made = await to_thread.run_sync(lambda: make(user, case, target or None))
+        plain = re.sub(r"[^A-Za-z0-9_-]", "", case)[:64]
+        return _download(made, f"lightbox-{plain}.pdf")
+
+    async def ratings(self, request: Request) -> Response:
+        """All ratings as a table, as a download."""
+        user, make = user_of(request, self._services), self._services.ratings.export_csv
+        made = await to_thread.run_sync(lambda: make(user))
+        return _download(made, "lightbox-ratings.csv")
+
+    async def upload(self, request: Request) -> Response:
+        """Files become cases; the answer has one entry per case or failure."""
+        user = user_of(request, self._services)
+        if user is None:
+            raise NotAllowed("Please sign in first.")
+        settings, receive = self._services.settings, self._services.intake.receive
+        limits = UploadLimits(settings.max_upload_bytes, Limits().max_files)
+        async with private_folder(settings.workspace) as folder:
+            await keep_files(request, folder, limits)
+            outcomes = await to_thread.run_sync(
+                lambda: receive(user, folder), limiter=self._uploads
+            )
+        return JSONResponse({"outcomes": outcomes})
+
+    async def _pixels(self, request: Request, get: Callable[[User | None], Layer]) -> Response:
+        """What a service gives, or 304 when the browser has it already."""
+        user = user_of(request, self._services)
+        found = await to_thread.run_sync(get, user)
+        etag = f'"{found.etag}"'
+        headers = {
+            "etag": etag,
+            "cache-control": FOREVER if "v" in request.query_params else ASK_AGAIN,
+            "vary": "Cookie",
+        }
+        if etag in _etags(request):
+            return Response(status_code=304, headers=headers)
+        return Response(found.data, media_type=found.media_type, headers=headers)
+
+
+def own_routes(services: Services) -> APIRouter:
+    """Routes of our own."""
+    routes, router = Routes(services), APIRouter()
+    table: tuple[tuple[str, Any], ...] = (
+        ("/", routes.root),
+        ("/health", routes.health),
+        ("/layers/{case}/{position:int}/{frame:int}.raw", routes.layer),
+        ("/heat/{explanation}/{number:int}.raw", routes.heat),
+        ("/thumbnails/{case}.png", routes.thumbnail),
+        ("/reports/{case}.pdf", routes.report),
+        ("/exports/ratings.csv", routes.ratings),
+    )
+    for path, handler in table:
+        router.add_route(path, handler, methods=["GET", "HEAD"])
+    router.add_route("/upload", routes.upload, methods=["POST"])
+    return router
+
+
+def _etags(request: Request) -> set[str]:
+    stated = request.headers.get("if-none-match", "")
+    return {each.strip().removeprefix("W/") for each in stated.split(",")}
+
+
+def _download(made: Layer, name: str) -> Response:
+    headers = {"cache-control": NEVER, "content-disposition": f'attachment; filename="{name}"'}
+    return Response(made.data, media_type=made.media_type, headers=headers)

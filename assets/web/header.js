@@ -1,0 +1,14 @@
+// Header: brand, notice, who is signed in. All text goes through textContent.
+function mountLightboxHeader(element, getValue) {
+  const find = (name) => element.querySelector(`[data-part="${name}"]`);
+  function draw() {
+    const value = getValue() || {};
+    find('notice').textContent = value.notice || '';
+    find('user').textContent = value.user || '';
+    find('open').hidden = !value.open;
+    find('leave').hidden = Boolean(value.open) || !value.user;
+    find('admin').hidden = !value.administrator;
+  }
+  element.lightboxHeader = { update: draw };
+  draw();
+}
