@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from app.store import ExplanationRow
 from engine.records import Box, Case, Image, ModelCard, Prediction
@@ -32,6 +33,7 @@ def findings(
     value: dict[str, Any] = {
         "version": 0,
         "case": case.id,
+        "report": f"/reports/{case.id}.pdf?target={quote(target)}",
         "model": None if card is None else _model(card),
         "target": target,
         "probabilities": [],

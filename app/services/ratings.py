@@ -15,6 +15,8 @@ from app.auth.roles import check
 from app.errors import InvalidInput
 from app.services.context import Context
 from app.services.layers import Layer, layer
+from app.services.review import METHODS
+from engine.errors import EngineError
 from engine.metrics.agreement import Estimate, summarise
 from engine.metrics.protocol import QUESTIONS
 from engine.records import AnswerStatus, Rating
@@ -55,14 +57,13 @@ class Ratings:
         user: User | None,
         case_id: str,
         *,
-        methods: Sequence[tuple[str, str]],
         method: str,
         target: str,
-        weights_digest: str,
     ) -> dict[str, Any]:
         """Value of the rating form: questions, the reader's own answers, progress."""
         who = check(user, Role.READER)
         self._context.require_sight(who, case_id)
+        weights_digest, methods = self._made(case_id, target)
         mine = [
             rating
             for rating in self._context.store.current_ratings(reader=who.name)
@@ -85,6 +86,23 @@ class Ratings:
             "progress": {"rated": len({rating.case for rating in mine}), "cases": len(cases)},
             "error": "",
         }
+
+    def _made(self, case_id: str, target: str) -> tuple[str, list[tuple[str, str]]]:
+        """Digest of the active model, and the maps it made of a target, as (id, title)."""
+        try:
+            digest = self._context.models.card().weights_digest
+        except EngineError:
+            return "", []
+        found = {
+            row.method
+            for row in self._context.store.explanations(case_id, digest)
+            if row.target == target
+        }
+        if not found:
+            return digest, []
+        from engine.explainers import EXPLAINERS
+
+        return digest, [(name, EXPLAINERS[name].title) for name in METHODS if name in found]
 
     @requires(Role.READER)
     def rate(

@@ -29,17 +29,15 @@ class Review:
 
     Args:
         case: Pseudonym. target: Class explained; empty where the model could not read the case.
-        methods: Maps that can be rated, as (id, title).
+        method: Map shown first; empty where there is none.
         viewer: Value of the viewer. findings: Value of the findings panel.
-        weights_digest: Weights the maps come from; empty where there are none.
     """
 
     case: str
     target: str
-    methods: tuple[tuple[str, str], ...]
+    method: str
     viewer: dict[str, Any]
     findings: dict[str, Any]
-    weights_digest: str
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ class Reviews:
         }
         if result is None:
             panel = findings(case, card, None, (), {}, "", problem)
-            return Review(case.id, "", (), viewer, panel, "")
+            return Review(case.id, "", "", viewer, panel)
         shown = method if method in {row.method for row in result.rows} else METHODS[0]
         viewer["layers"] = [
             entry
@@ -206,9 +204,7 @@ class Reviews:
         panel = findings(
             case, card, result.prediction, result.rows, result.refused, result.target, problem
         )
-        titles = tuple((entry["id"], entry["title"]) for entry in panel["methods"])
-        digest = result.prediction.weights_digest
-        return Review(case.id, result.target, titles, viewer, panel, digest)
+        return Review(case.id, result.target, shown, viewer, panel)
 
     def _layers(self, case: Case, row: ExplanationRow, *, visible: bool) -> list[dict[str, Any]]:
         from engine.explainers import EXPLAINERS

@@ -63,9 +63,7 @@ class _Page:
         top = header_value(self._services, user)
         return top, self._table(user), "\n\n---\n\n".join(cards)
 
-    def add(
-        self, user: User, name: str, shown: str, role: str, password: str
-    ) -> tuple[Any, ...]:
+    def add(self, user: User, name: str, shown: str, role: str, password: str) -> tuple[Any, ...]:
         """Create an account whose owner must change the password."""
         self._services.accounts.create_user(user, name, password, Role(role), shown)
         return self._done(user, "The account was added.")

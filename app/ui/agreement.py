@@ -10,10 +10,12 @@ from app.auth import User
 from app.services import Agreement, Services
 from app.ui.figures import agreement_figure, distribution_figure
 from app.ui.shell import guarded
+from engine.metrics.agreement import Estimate
 
 ALL = "All maps"
-HEADERS = ["Question", "Coefficient", "Weights", "Value", "95 % interval", "Cases", "Readers",
-           "Ratings", "Missing", "Remarks"]  # fmt: skip
+HEADERS = ["Question", "Coefficient", "Value", "95 % interval", "Basis", "Remarks"]
+WIDTHS = ["20%", "17%", "8%", "17%", "16%", "22%"]
+NOBODY = "Nobody has rated yet. Agreement needs two readers who rate the same maps."
 
 
 def build(services: Services) -> None:
@@ -27,10 +29,16 @@ def build(services: Services) -> None:
         )
         method = gr.Dropdown([ALL, *METHODS], value=ALL, label="Explanation method")
         readers = gr.Markdown()
-        coefficients = gr.Plot(label="Coefficients with 95 % intervals")
-        answers = gr.Plot(label="Answers given")
+        coefficients = gr.Plot(label="Coefficients with 95 % intervals", visible=False)
+        answers = gr.Plot(label="Answers given", visible=False)
         table = gr.Dataframe(
-            headers=HEADERS, datatype="str", interactive=False, wrap=True, label="Numbers"
+            headers=HEADERS,
+            datatype="str",
+            interactive=False,
+            wrap=True,
+            column_widths=WIDTHS,
+            label="Numbers",
+            visible=False,
         )
 
         def refresh(user: User, wanted: str) -> tuple[Any, ...]:
@@ -44,38 +52,37 @@ def build(services: Services) -> None:
 
 
 def shown(parts: tuple[Agreement, ...]) -> tuple[Any, ...]:
-    """Text, figures and table of the page."""
+    """Text, figures and table of the page; text alone while nobody has rated."""
     readers = sorted({reader for part in parts for reader in part.readers})
-    text = (
-        f"{len(readers)} reader(s) have rated."
-        if readers
-        else "Nobody has rated yet. Agreement needs two readers who rate the same maps."
-    )
+    if not readers:
+        return NOBODY, *(gr.update(visible=False) for _ in range(3))
     coefficients = agreement_figure({part.question: part.estimates for part in parts})
     answers = distribution_figure({part.question: part.counts for part in parts})
-    return text, coefficients, answers, [row for part in parts for row in _rows(part)]
+    return (
+        f"{len(readers)} reader(s) have rated: {', '.join(readers)}.",
+        gr.update(value=coefficients, visible=True),
+        gr.update(value=answers, visible=True),
+        gr.update(value=[row for part in parts for row in _rows(part)], visible=True),
+    )
 
 
 def _rows(part: Agreement) -> list[list[str]]:
-    rows = []
-    for estimate in part.estimates:
-        interval = (
-            f"{estimate.low:.2f} to {estimate.high:.2f} ({estimate.interval})"
-            if estimate.low is not None and estimate.high is not None
-            else ""
-        )
-        rows.append(
-            [
-                part.question,
-                estimate.name,
-                estimate.weights,
-                "undefined" if estimate.value is None else f"{estimate.value:.2f}",
-                interval,
-                str(estimate.cases),
-                str(estimate.raters),
-                str(estimate.ratings),
-                str(estimate.missing),
-                " ".join(text for text in (estimate.reason, *estimate.notes) if text),
-            ]
-        )
-    return rows
+    return [_row(part.question, estimate) for estimate in part.estimates]
+
+
+def _row(question: str, estimate: Estimate) -> list[str]:
+    interval = "not estimable"
+    if estimate.low is not None and estimate.high is not None:
+        interval = f"{estimate.low:.2f} to {estimate.high:.2f} ({estimate.interval})"
+    basis = (
+        f"{estimate.cases} maps, {estimate.raters} readers, {estimate.ratings} ratings, "
+        f"{estimate.missing} missing"
+    )
+    return [
+        question,
+        f"{estimate.name} ({estimate.weights} weights)",
+        "undefined" if estimate.value is None else f"{estimate.value:.2f}",
+        interval,
+        basis,
+        " ".join(text for text in (estimate.reason, *estimate.notes) if text),
+    ]

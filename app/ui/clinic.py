@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import gradio as gr
@@ -59,7 +60,7 @@ class _Page:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._version = 0
+        self._versions = count(1)
 
     def start(self, user: User, request: gr.Request) -> tuple[Any, ...]:
         """The first view; `?case=ID` opens that case."""
@@ -93,7 +94,7 @@ class _Page:
 
     def rate(self, user: User, event: gr.EventData) -> dict[str, Any]:
         """Save one answer and give the form back as stored."""
-        data, problem = event._data, ""
+        data, problem, version = event._data, "", self._stamp()
         try:
             self._services.ratings.rate(
                 user,
@@ -108,8 +109,10 @@ class _Page:
             )
         except AppError as error:
             problem = str(error)
-        form = self._form(user, str(data["case"]), str(data["target"]), str(data["method"]))
-        return form | {"error": problem}
+        form: dict[str, Any] = self._services.ratings.form(
+            user, str(data["case"]), method=str(data["method"]), target=str(data["target"])
+        )
+        return form | {"error": problem, "version": version}
 
     def _step(self, user: User, current: dict[str, str], step: int) -> tuple[Any, ...]:
         found = self._services.cases.neighbour(user, current.get("case", ""), step)
@@ -123,17 +126,9 @@ class _Page:
     ) -> tuple[Any, ...]:
         review = self._services.review.open(user, case, target, method)
         version = self._stamp()
-        shown = next(
-            (layer["method"] for layer in review.viewer["layers"] if layer["visible"]), ""
-        )
-        state = {"case": review.case, "target": review.target, "method": shown}
+        state = {"case": review.case, "target": review.target, "method": review.method}
         form = self._services.ratings.form(
-            user,
-            review.case,
-            methods=review.methods,
-            method=shown,
-            target=review.target,
-            weights_digest=review.weights_digest,
+            user, review.case, method=review.method, target=review.target
         )
         return (
             review.viewer | {"version": version},
@@ -143,27 +138,13 @@ class _Page:
             gr.Tabs(selected="review"),
         )
 
-    def _form(self, user: User, case: str, target: str, method: str) -> dict[str, Any]:
-        review = self._services.review.open(user, case, target, method)
-        form = self._services.ratings.form(
-            user,
-            case,
-            methods=review.methods,
-            method=method,
-            target=target,
-            weights_digest=review.weights_digest,
-        )
-        return form | {"version": self._stamp()}
-
     def _stamp(self) -> int:
         """A number that has not been used, so that equal values still reach the page."""
-        self._version += 1
-        return self._version
+        return next(self._versions)
 
 
 def _limits(services: Services) -> str:
     return (
         "DICOM, NIfTI, MHA, NRRD, PNG, JPEG or TIFF; single files, folders or a zip archive; "
-        f"at most {services.settings.max_upload_mb} MB at once. "
-        "Files are de-identified before they are stored."
+        f"at most {services.settings.max_upload_mb} MB at once."
     )

@@ -35,6 +35,7 @@ function findingsDraw(part, value) {
   part.refused.replaceChildren(...(value.refused || []).map((each) => findingsGroup(each.title, each.reason)));
   part.refusedbox.hidden = !(value.refused || []).length;
   findingsModel(part, value.model || {});
+  findingsReport(part.report, String(value.report || ''));
 }
 
 // One button a class, the leading one first; the class that is explained is the pressed one.
@@ -91,6 +92,12 @@ function findingsGroup(title, text) {
   const group = findingsNode('div', '');
   group.append(findingsNode('dt', '', title), findingsNode('dd', '', text));
   return group;
+}
+
+// Only an address of our own becomes a link.
+function findingsReport(link, address) {
+  link.hidden = !address.startsWith('/reports/');
+  if (!link.hidden) link.setAttribute('href', address);
 }
 
 function findingsModel(part, model) {

@@ -11,7 +11,7 @@ function mountRatingForm(element, getValue, send) {
   const controller = new AbortController(), part = {};
   for (const node of element.querySelectorAll('[data-lbx]')) part[node.dataset.lbx] = node;
   const form = {
-    element, part, send, signal: controller.signal, value: null, key: '', layout: '', questions: [], hold: 0,
+    element, part, send, signal: controller.signal, value: null, key: '', layout: '', questions: [], hold: 0, step: null,
     drafts: before && before.drafts ? before.drafts : new Map(), errorSeen: null,
     dispose: () => { ratingLeave(form); controller.abort(); },
     alive: () => { if (!element.isConnected && !controller.signal.aborted) form.dispose(); return !controller.signal.aborted; },
@@ -130,9 +130,21 @@ function ratingLeave(form) {
 function ratingStep(form, name, data) {
   ratingLeave(form);
   clearTimeout(form.hold);
-  form.hold = setTimeout(() => ratingRelease(form), RATING_HOLD_MS);
+  form.hold = setTimeout(() => { ratingGo(form); ratingRelease(form); }, RATING_HOLD_MS);
   form.part.questions.inert = true;
-  form.send(name, data || {});
+  form.step = () => form.send(name, data || {});
+  if (!ratingInFlight(form, form.key)) ratingGo(form);
+}
+
+// Sends the step once nothing of this case is on its way, so that a late answer cannot bring this case back.
+function ratingGo(form) {
+  const { step } = form;
+  form.step = null;
+  if (step) step();
+}
+
+function ratingInFlight(form, key) {
+  return [...form.drafts].some(([name, draft]) => draft.flight && name.startsWith(`${key}\n`));
 }
 
 function ratingRelease(form) {
@@ -148,9 +160,9 @@ function ratingTake(form, value) {
   form.part.empty.hidden = known;
   form.part.body.hidden = !known;
   const key = known ? JSON.stringify([value.case, value.reader, value.method, value.target]) : '';
-  const moved = key !== form.key;
+  const moved = key !== form.key, old = form.value;
+  if (known && moved && old && value.version < old.version && ratingInFlight(form, key)) { ratingLate(form, value, key); return; }
   if (moved) ratingLeave(form);
-  const old = form.value;
   Object.assign(form, { value, key, questions: known ? value.questions : [] });
   if (!known) return;
   ratingLayout(form);
@@ -158,10 +170,21 @@ function ratingTake(form, value) {
   const fresh = value.error && (!old || old.version !== value.version || old.error !== value.error);
   for (const { id } of form.questions) ratingReceive(form, id, (value.answers || {})[id], fresh ? value.error : '');
   ratingFill(form, moved);
+  if (value.error) form.step = null; // the reader stays where the answer was refused
+  if (form.step && !ratingInFlight(form, key)) ratingGo(form);
   if (moved || value.error) ratingRelease(form);
   const told = form.questions.some(({ id }) => ratingDraft(form, id).error === value.error);
   form.part.error.hidden = !value.error || told;
   form.part.error.textContent = value.error || '';
+}
+
+// A confirmation that arrives after another case was opened settles its answers and does not bring its case back.
+function ratingLate(form, value, key) {
+  const now = { value: form.value, key: form.key };
+  Object.assign(form, { value, key });
+  for (const { id } of form.questions) ratingReceive(form, id, (value.answers || {})[id], value.error || '');
+  Object.assign(form, now);
+  ratingFill(form, true);
 }
 
 // Settles one answer: stored as sent, refused, or overtaken by an answer given elsewhere.

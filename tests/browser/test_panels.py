@@ -434,7 +434,9 @@ def test_a_change_of_mind_waits_for_the_version_it_replaces(screen: Screen) -> N
 def test_an_answer_that_is_refused_is_kept_and_can_be_sent_again(screen: Screen) -> None:
     page = screen.open("rating", harness.rating_value())
     page.click(_point("trust", 3))
+    page.get_by_role("button", name="Next case").click()
     screen.show(harness.rating_value(2, error="The disk is full."))
+    assert screen.sent("next") == []
     assert "Not saved: The disk is full." in screen.texts(_state("trust"))[0]
     assert page.locator(_point("trust", 3)).get_attribute("aria-checked") == "true"
     page.get_by_role("button", name="Try again").click()
@@ -511,6 +513,18 @@ def test_another_case_or_map_switches_and_loses_nothing(screen: Screen) -> None:
     assert page.input_value("[data-question=lesion_match] textarea") == "Unanswered so far"
 
 
+def test_a_late_confirmation_does_not_bring_its_case_back(screen: Screen) -> None:
+    page = screen.open("rating", harness.rating_value(1))
+    page.click(_point("trust", 2))
+    screen.show(harness.rating_value(3, case="PH-00000013"))
+    screen.show(harness.rating_value(2, answers={"trust": harness.answer(2)}))
+    assert screen.texts(_state("trust")) == [""]
+    page.click(_point("trust", 5))
+    assert [each["case"] for each in screen.sent("rate")] == ["PH-00000012", "PH-00000013"]
+    screen.show(harness.rating_value(4, answers={"trust": harness.answer(2)}))
+    assert screen.texts(_state("trust")) == ["Saved 12:03:11"]
+
+
 def test_nothing_is_answered_while_another_map_is_on_its_way(screen: Screen) -> None:
     page = screen.open("rating", harness.rating_value())
     page.select_option("[data-lbx=method]", "rollout")
@@ -533,6 +547,10 @@ def test_keys_answer_the_first_open_question(screen: Screen) -> None:
         ("lesion_match", 4), ("helps_understanding", None), ("association", 5), ("trust", 1)
     ]  # fmt: skip
     page.keyboard.press("n")
+    assert screen.sent("next") == []  # the answers first
+    points = {"lesion_match": 4, "helps_understanding": None, "association": 5, "trust": 1}
+    stored = {question: harness.answer(value) for question, value in points.items()}
+    screen.show(harness.rating_value(2, answers=stored))
     page.keyboard.press("p")
     assert (screen.sent("next"), screen.sent("previous")) == ([{}], [{}])
 
