@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,9 @@ app = typer.Typer(
 )
 ratings = typer.Typer(no_args_is_help=True, help="Answers of readers.")
 app.add_typer(ratings, name="ratings")
+
+FULL = "The disk is full, so the command could not finish."
+UNUSABLE = "A file or folder that you named could not be read or written."
 
 Workspace = Annotated[Path | None, typer.Option(help="Folder of cases, database and key.")]
 Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL; SQLite in the workspace.")]
@@ -65,12 +69,19 @@ def explain(
     target: Annotated[str | None, typer.Option(help="Class to explain; the leading one.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of a model card.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    names: Annotated[
+        bool,
+        typer.Option(
+            "--names/--no-names",
+            help="Tell file names on the terminal; file names may identify patients.",
+        ),
+    ] = False,
 ) -> None:
     """Predict and explain the cases in files or folders; exit 1 if any could not be served."""
     from app.commands.explain import run
 
-    names = [name.strip() for name in methods.split(",") if name.strip()]
-    raise typer.Exit(run(paths, out, names, target, model, device))
+    chosen = [name.strip() for name in methods.split(",") if name.strip()]
+    raise typer.Exit(run(paths, out, chosen, target, model, device, names=names))
 
 
 @app.command()
@@ -155,4 +166,8 @@ def guarded(command: typer.Typer) -> None:
         command()
     except (AppError, EngineError, ReportError) as error:
         typer.echo(str(error), err=True)
+        sys.exit(1)
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        typer.echo(FULL if is_full else UNUSABLE, err=True)
         sys.exit(1)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from app.errors import InvalidInput, StorageFailed
 from app.version import VERSION
 from engine.errors import EngineError, UnknownName
+
+if TYPE_CHECKING:
+    from engine.io import Outcome
 
 
 def run(
@@ -20,10 +24,18 @@ def run(
     target: str | None,
     model: str | None,
     device: str,
+    *,
+    names: bool = False,
 ) -> int:
     """Explain every case; failures are one sentence each and do not stop the rest.
 
     Inputs are named by their position, since file names may hold a patient's name.
+
+    Args:
+        paths: Files, folders or archives. out: Gets one folder a case.
+        methods: Registry names. target: Class to explain. model: Name of a card.
+        device: "auto", "cpu" or "cuda".
+        names: Whether the lines on the terminal tell the file names too; nothing else does.
 
     Returns:
         1 if any input could not be served, else 0.
@@ -36,17 +48,20 @@ def run(
         raise InvalidInput("Name at least one explanation method.")
     for name in methods:
         EXPLAINERS[name]
-    absent = [str(n) for n, path in enumerate(paths, 1) if not path.exists()]
-    for number in absent:
-        typer.echo(f"Path {number} on the command line does not exist.", err=True)
+    present = [path for path in paths if _exists(path)]
+    for number, path in enumerate(paths, 1):
+        if path not in present:
+            named = f" ({_printable(path)})" if names else ""
+            typer.echo(f"Path {number}{named} on the command line does not exist.", err=True)
     system = load_system(model or DEFAULT_MODEL, device=device)
     if target is not None:
         class_index(system.card, target)
-    failed, served = len(absent), 0
-    for outcome in gather([path for path in paths if path.exists()]):
+    failed, served = len(paths) - len(present), 0
+    for outcome in gather(present):
+        said = _said(outcome, names=names)
         if outcome.case is None:
             failed += 1
-            typer.echo(f"File {outcome.position}: {outcome.problem}", err=True)
+            typer.echo(f"{said}: {outcome.problem}", err=True)
             continue
         case = outcome.case
         try:
@@ -57,20 +72,40 @@ def run(
             )  # fmt: skip
         except EngineError as error:
             failed += 1
-            typer.echo(f"File {outcome.position}: {error}", err=True)
+            typer.echo(f"{said}: {error}", err=True)
             continue
         except OSError as error:
             raise StorageFailed(_storage(error)) from None
         failed += bool(analysis.refused)
         for name, reason in analysis.refused.items():
-            typer.echo(f"File {outcome.position}: {name}: {reason}", err=True)
+            typer.echo(f"{said}: {name}: {reason}", err=True)
         served += 1
         leading = analysis.prediction.leading
         share = analysis.prediction.probabilities[leading]
-        typer.echo(f"File {outcome.position}: {case.id}: {leading} {share:.2f}")
+        typer.echo(f"{said}: {case.id}: {leading} {share:.2f}")
     if served + failed == 0:
         raise UnknownName("There is no file to explain at the places given.")
     return 1 if failed else 0
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something; a name too long, or a closed folder, is nothing."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _said(outcome: Outcome, *, names: bool) -> str:
+    """How the terminal speaks of an outcome."""
+    if not names or not outcome.sources:
+        return f"File {outcome.position}"
+    return f"File {outcome.position} ({', '.join(_printable(path) for path in outcome.sources)})"
+
+
+def _printable(path: Path) -> str:
+    """A file name without what would steer the terminal."""
+    return "".join(mark if mark.isprintable() else "?" for mark in path.name)
 
 
 def _storage(error: OSError) -> str:

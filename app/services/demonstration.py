@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from app.errors import AppError
 from app.services.context import GUEST, Context
 from app.services.intake import Intake
 from app.services.review import Reviews
@@ -34,5 +35,5 @@ def warm_up(context: Context, reviews: Reviews) -> None:
         for row in reversed(context.store.case_summaries()):
             if row.source == "demonstration":
                 reviews.result(context.store.case(row.id), card)
-    except EngineError as error:
+    except (AppError, EngineError) as error:
         logger.warning("the demonstration cases were not explained: %s", error)

@@ -11,6 +11,7 @@ from app.auth.roles import check
 from app.errors import AppError
 from app.services.cases import NAMES
 from app.services.context import Context
+from engine.errors import EngineError
 from engine.records import Case
 
 
@@ -37,14 +38,15 @@ class Intake:
         limits = Limits(max_total_bytes=self._context.settings.max_upload_bytes)
         entries = sorted(folder.iterdir())
         found = []
-        for outcome in gather(entries, limits=limits):
+        # Several files sent together are a folder, so that a mammogram and its slide are one case.
+        for outcome in gather([folder] if len(entries) > 1 else entries, limits=limits):
             if outcome.case is None:
                 found.append(_entry(outcome.position, problem=outcome.problem))
                 continue
             try:
                 kept = self.keep(who, outcome.case, source="upload")
                 found.append(_entry(outcome.position, outcome.case, kept))
-            except AppError as error:
+            except (AppError, EngineError) as error:
                 found.append(_entry(outcome.position, problem=str(error)))
         return found
 

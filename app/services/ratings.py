@@ -26,6 +26,7 @@ COLUMNS = (
     "case_id", "reader_id", "question_id", "question_text", "method", "target", "answer_status",
     "answer", "comment", "revision", "submitted_at", "model_hash",
 )  # fmt: skip
+FORMULA_STARTS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # with their full-width forms
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,7 @@ class Ratings:
     def agreement(
         self, user: User | None, method: str | None = None, *, only: str | None = None
     ) -> tuple[Agreement, ...]:
-        """Agreement per question over all readers; administrators and the open workspace only
-        see more than their own answers.
+        """Agreement per question over all readers, on the cases that the user may see.
 
         Args:
             method: Keep ratings of one explanation method; all when None.
@@ -203,6 +203,8 @@ def _answer(rating: Rating) -> dict[str, Any]:
 def _agreement(text: str, ratings: Sequence[Rating]) -> Agreement:
     items = sorted({(r.case, r.method, r.target, r.weights_digest) for r in ratings})
     readers = tuple(sorted({r.reader for r in ratings}))
+    rows = {item: row for row, item in enumerate(items)}
+    columns = {reader: column for column, reader in enumerate(readers)}
     table = np.full((len(items), len(readers)), np.nan)
     counts = [0] * (len(SCALE) + 1)
     for rating in ratings:
@@ -211,7 +213,7 @@ def _agreement(text: str, ratings: Sequence[Rating]) -> Agreement:
             counts[-1] += 1
         else:
             counts[rating.value - 1] += 1
-            table[items.index(key), readers.index(rating.reader)] = rating.value
+            table[rows[key], columns[rating.reader]] = rating.value
     return Agreement(text, summarise(table, SCALE), tuple(counts), len(items), readers)
 
 
@@ -234,6 +236,7 @@ def _row(rating: Rating, texts: Mapping[str, str]) -> tuple[Any, ...]:
 
 def _plain(cell: Any) -> Any:
     """Text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    if isinstance(cell, str) and cell.lstrip()[:1] in {"=", "+", "-", "@", "\t", "\r"}:
+    starts = FORMULA_STARTS | {"\t", "\r", "\n"}
+    if isinstance(cell, str) and (cell[:1] in starts or cell.lstrip()[:1] in FORMULA_STARTS):
         return f"'{cell}"
     return cell

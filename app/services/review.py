@@ -16,7 +16,7 @@ from app.services.context import Context
 from app.services.findings import findings
 from app.services.layers import Layer, Scale, layer
 from app.store import ExplanationRow
-from engine.errors import EngineError
+from engine.errors import EngineError, UnknownName
 from engine.records import Case, ModelCard, Prediction, Region
 from engine.render import contours
 
@@ -91,8 +91,9 @@ class Reviews:
         """The stored answer of the active model, or a new one.
 
         Raises:
-            EngineError: The model cannot read the case, or cannot be loaded.
+            EngineError: The model cannot read the case, cannot be loaded, or knows no such target.
         """
+        target = _named(card, target) if target else None
         stored = self._stored(case.id, card, target)
         if stored is not None:
             return stored
@@ -250,6 +251,14 @@ class Reviews:
             ("range", explanation_id, n), make, lambda made: 64
         )
         return found
+
+
+def _named(card: ModelCard, target: str) -> str:
+    """A class as its card writes it, so that what is stored of it is found again."""
+    found = next((name for name in card.classes if name.casefold() == target.casefold()), None)
+    if found is None:
+        raise UnknownName(f"The model knows no such class; it knows {', '.join(card.classes)}.")
+    return found
 
 
 def _region(region: Region) -> dict[str, Any]:

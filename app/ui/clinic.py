@@ -31,9 +31,9 @@ def build(services: Services) -> gr.Blocks:
                 with gr.Row(equal_height=False):
                     with gr.Column(scale=6, min_width=640):
                         viewer = Viewer()
-                    with gr.Column(scale=2, min_width=300):
+                    with gr.Column(scale=2, min_width=270):
                         findings = Findings()
-                    with gr.Column(scale=2, min_width=300):
+                    with gr.Column(scale=2, min_width=290):
                         form = RatingForm()
             with gr.Tab("Upload", id="upload"):
                 upload = Upload(value={"version": 1, "limits": _limits(services)})
@@ -65,7 +65,11 @@ class _Page:
     def start(self, user: User, request: gr.Request) -> tuple[Any, ...]:
         """The first view; `?case=ID` opens that case."""
         wanted = dict(request.query_params).get("case") if request.query_params else None
-        shown = self._show(user, str(wanted)) if wanted else (gr.skip(),) * 5
+        shown: tuple[Any, ...] = (gr.skip(),) * 5
+        try:
+            shown = self._show(user, str(wanted)) if wanted else shown
+        except AppError as error:  # a stale link must not cost the reader the worklist
+            gr.Warning(str(error))
         return header_value(self._services, user), self.list(user), *shown
 
     def list(self, user: User) -> dict[str, Any]:

@@ -40,10 +40,8 @@ def guarded(services: Services, role: Role = Role.READER) -> Callable[[Handler],
                 return handler(check(user_of(services, asked), role), *inputs)
             except (AppError, EngineError, ReportError) as error:
                 gr.Warning(str(error))
-            except Exception:
-                reference = secrets.token_hex(2).upper()
-                logger.exception("page handler failed, ref %s", reference)
-                gr.Warning(f"Something went wrong (ref {reference}).")
+            except Exception as error:
+                gr.Warning(f"Something went wrong (ref {_logged(error)}).")
             return gr.skip()
 
         marked: Any = wrapper
@@ -61,6 +59,20 @@ def guarded(services: Services, role: Role = Role.READER) -> Callable[[Handler],
         return wrapper
 
     return guard
+
+
+def _logged(error: Exception) -> str:
+    """Log kind and place of an unforeseen error; its reference.
+
+    Its own text is left out, since it may quote a path or what a reader typed.
+    """
+    reference, places, trace = secrets.token_hex(2).upper(), list[str](), error.__traceback__
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    where = " > ".join(places[-4:])
+    logger.error("page handler failed, ref %s: %s at %s", reference, type(error).__name__, where)
+    return reference
 
 
 def user_of(services: Services, request: gr.Request) -> User | None:

@@ -12,7 +12,7 @@ from engine.explainers.base import Maps, explainer
 from engine.trace import Reading, Trace
 
 Relevance = dict[tuple[str, str], Tensor]
-"""R by (queries' stream, keys' stream)."""
+"""R by (queries' stream, keys' stream); a pair that is absent is zero."""
 
 
 @explainer(
@@ -64,10 +64,6 @@ def _identities(trace: Trace) -> Relevance:
         values = layers[0].values
         eye = torch.eye(values.shape[-1], device=values.device)
         total[stream, stream] = eye.expand(len(values), -1, -1)
-    for stream, source in [(s, q) for s in trace.spans for q in trace.spans if s != q]:
-        rows, columns = total[stream, stream].shape[-1], total[source, source].shape[-1]
-        first = total[stream, stream]
-        total[stream, source] = first.new_zeros(len(first), rows, columns)
     return total
 
 
@@ -90,12 +86,15 @@ def _self_rule(total: Relevance, reading: Reading) -> None:
 
 def _cross_rule(total: Relevance, before: Relevance, reading: Reading) -> None:
     own, other = (reading.stream, reading.stream), (reading.source, reading.source)
+    across, back = (reading.stream, reading.source), (reading.source, reading.stream)
     layer = _with_prefix(weighted(reading), before[own], before[other])
-    across = (reading.stream, reading.source)
-    back = before[reading.source, reading.stream]
-    to_other, to_own = rules.cross_updates(layer, before[own], before[other], back)
-    total[across] = total[across] + to_other
-    total[own] = total[own] + to_own
+    _add(total, across, rules.cross_update(layer, before[own], before[other]))
+    if back in before:
+        _add(total, own, layer @ before[back])
+
+
+def _add(total: Relevance, pair: tuple[str, str], more: Tensor) -> None:
+    total[pair] = total[pair] + more if pair in total else more
 
 
 def _with_prefix(layer: Tensor, own: Tensor, other: Tensor) -> Tensor:

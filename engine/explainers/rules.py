@@ -97,23 +97,21 @@ def row_normalised(total: Tensor) -> Tensor:
     eye = torch.eye(total.shape[-1], device=total.device, dtype=total.dtype)
     rest = total - eye
     sums = rest.sum(-1, keepdim=True)
-    return torch.where(sums > 0, rest / torch.where(sums > 0, sums, 1.0), 0.0) + eye
+    return rest / torch.where(sums > 0, sums, 1.0) + eye
 
 
-def cross_updates(
-    cross: Tensor, own: Tensor, other: Tensor, other_to_own: Tensor
-) -> tuple[Tensor, Tensor]:
-    """What attention from stream s to stream q adds, from the values before any update.
+def cross_update(cross: Tensor, own: Tensor, other: Tensor) -> Tensor:
+    """What attention from stream s to stream q adds to R_sq, from the values before any update.
 
     Args:
         cross: Abar of the cross-attention, (B, s, q).
-        own: R_ss. other: R_qq. other_to_own: R_qs, (B, q, s).
+        own: R_ss. other: R_qq.
 
     Returns:
-        Additions to R_sq (B, s, q) and to R_ss (B, s, s). Source: ICCV 2021, eq. 10 and 11.
+        N(R_ss)^T Abar N(R_qq), (B, s, q); to R_ss the same attention adds Abar R_qs.
+        Source: ICCV 2021, eq. 10 and 11.
     """
-    to_other = row_normalised(own).transpose(-2, -1) @ cross @ row_normalised(other)
-    return to_other, cross @ other_to_own
+    return row_normalised(own).transpose(-2, -1) @ cross @ row_normalised(other)
 
 
 def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
