@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.records import BoolArray, Box, FloatArray
 
@@ -71,9 +72,9 @@ class Placement:
         rows, columns = grid.shape
         y = (np.arange(self.height) + 0.5) * self.inner[0] / self.height + self.offset[0]
         x = (np.arange(self.width) + 0.5) * self.inner[1] / self.width + self.offset[1]
-        map_y = (y * rows / self.size - 0.5).astype(np.float32)
-        map_x = (x * columns / self.size - 0.5).astype(np.float32)
-        placed = _bilinear(np.asarray(grid, dtype=np.float32), map_y, map_x)
+        small = np.asarray(grid, dtype=np.float32)
+        wide = _stretched(small.T, x * columns / self.size - 0.5).T
+        placed = _stretched(np.ascontiguousarray(wide), y * rows / self.size - 0.5)
         out = np.zeros(self.source, dtype=np.float32)
         out[self.top : self.top + self.height, self.left : self.left + self.width] = placed
         return out
@@ -99,20 +100,15 @@ class Placement:
         )
 
 
-def _bilinear(grid: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
-    """Sample a grid at the product of row and column positions, edges repeated."""
-
-    def weights(positions: FloatArray, length: int) -> tuple[np.ndarray, np.ndarray, FloatArray]:
-        positions = np.clip(positions, 0, length - 1)
-        low = np.floor(positions).astype(np.intp)
-        high = np.minimum(low + 1, length - 1)
-        return low, high, (positions - low).astype(np.float32)
-
-    y0, y1, fy = weights(y, grid.shape[0])
-    x0, x1, fx = weights(x, grid.shape[1])
-    rows = grid[y0] * (1 - fy)[:, None] + grid[y1] * fy[:, None]
-    sampled: FloatArray = rows[:, x0] * (1 - fx)[None, :] + rows[:, x1] * fx[None, :]
-    return sampled
+def _stretched(values: FloatArray, positions: NDArray[np.float64]) -> FloatArray:
+    """Rows of (n, m) at fractional positions, linear between neighbours, ends repeated."""
+    held = np.clip(positions, 0, len(values) - 1)
+    low = held.astype(np.intp)
+    slopes = np.diff(values, axis=0, append=values[-1:])
+    stretched: FloatArray = slopes[low]
+    stretched *= (held - low).astype(np.float32)[:, None]
+    stretched += values[low]
+    return stretched
 
 
 def place(

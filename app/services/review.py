@@ -254,8 +254,10 @@ class Reviews:
 
 
 def _named(card: ModelCard, target: str) -> str:
-    """A class as its card writes it, so that what is stored of it is found again."""
-    found = next((name for name in card.classes if name.casefold() == target.casefold()), None)
+    """A class, by name or number, as its card writes it: so what is stored of it is found again."""
+    numbered = {str(number): name for number, name in enumerate(card.classes)}
+    named = {name.casefold(): name for name in card.classes}
+    found = named.get(target.casefold()) or numbered.get(target)
     if found is None:
         raise UnknownName(f"The model knows no such class; it knows {', '.join(card.classes)}.")
     return found

@@ -142,9 +142,10 @@ class BreastCancerDiagnosisModel(nn.Module):
             patho_present: (B,) bool, where a batch mixes cases with and without pathology.
 
         Returns:
-            `classification` (B, K) logits, `localization` (B, 4) left, top, width, height in
-            [0, 1], `mammo_alone` and `patho_alone` (B, K) logits of one modality, `grading` (B, G) log-probabilities, `grading_ordinal` (B, G - 1) conditional
-            logits, `lesion_map` (B, h, w) logits, `z_mammo` (B, D); with pathology also `z_patho`,
+            `classification` (B, K) logits; `mammo_alone` and, with pathology, `patho_alone` (B, K),
+            logits of one modality; `localization` (B, 4) left, top, width, height in [0, 1];
+            `grading` (B, G) log-probabilities; `grading_ordinal` (B, G - 1) conditional logits;
+            `lesion_map` (B, h, w) logits; `z_mammo` (B, D). With pathology also `z_patho`,
             `mammo_proj`, `patho_proj`, and `patho_present` when it was given or drawn.
 
         Raises:
@@ -155,7 +156,7 @@ class BreastCancerDiagnosisModel(nn.Module):
         z_patho, patho, present = None, None, None
         if patho_img is not None:
             z_patho, patho = self.encoder(patho_img, True, modality=PATHOLOGY)
-            out["patho_alone"] = self.patho_alone(patho.mean(1))
+            out["patho_alone"] = self.patho_alone(z_patho + patho.mean(1))
             present = self._presence(len(mammo), patho_present, mammo.device)
             if return_interpretability and self.use_interpretability:
                 size = (mammo_img.shape[2], mammo_img.shape[3])
@@ -168,13 +169,13 @@ class BreastCancerDiagnosisModel(nn.Module):
         grid = self.encoder.grid(mammo_img.shape[2], mammo_img.shape[3])
         out["lesion_map"] = self.lesion_map(mammo, grid)
         pull = self._pull(out["lesion_map"])
-        shares = patch_logits(out["lesion_map"], self.lesion_map.cells).softmax(1).to(mammo.dtype)
-        out["mammo_alone"] = self.mammo_alone((shares[..., None] * mammo).sum(1))
+        found = self._where(out["lesion_map"], mammo)
+        out["mammo_alone"] = self.mammo_alone(z_mammo + found)
         fused = self._fuse(z_mammo, mammo, z_patho, patho, present, pull)
         out["classification"] = self.classification(fused)
         out["grading_ordinal"] = self.grading.ordinal(fused)
         out["grading"] = grade_log_probabilities(out["grading_ordinal"])
-        out["localization"] = self.localization(mammo, pull)
+        out["localization"] = self.localization(mammo, pull, grid)
         if return_patch_tokens:
             out["mammo_tokens"] = mammo
             if patho is not None:
@@ -202,6 +203,11 @@ class BreastCancerDiagnosisModel(nn.Module):
     def _pull(self, lesion_map: Tensor) -> Tensor:
         """Lesion logit of each patch (B, N), scaled: where the readout should look."""
         return self.lesion_pull * patch_logits(lesion_map, self.lesion_map.cells)
+
+    def _where(self, lesion_map: Tensor, mammo: Tensor) -> Tensor:
+        """Mammogram tokens averaged by lesion probability, (B, D)."""
+        shares = patch_logits(lesion_map, self.lesion_map.cells).softmax(1)
+        return (shares[..., None].to(mammo.dtype) * mammo).sum(1)
 
     def _fuse(
         self,

@@ -88,7 +88,9 @@ def test_loss_masks_what_is_absent(network, images):
         patho_features=out["patho_proj"],
         has_box=torch.tensor([False, False]),
     )
-    assert set(parts) == {"classification", "grading", "alignment", "total", "task_weights"}
+    assert set(parts) == {
+        "classification", "grading", "alone", "alignment", "total", "task_weights"
+    }  # fmt: skip
     assert total is parts["total"]
     total.backward()
     slopes = network.task_weights.log_variances.grad

@@ -45,25 +45,45 @@ class LocalizationHead(nn.Module):
         )
         nn.init.trunc_normal_(self.query, std=0.02)
 
-    def forward(self, features: Tensor, bias: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        features: Tensor,
+        bias: Tensor | None = None,
+        grid: tuple[int, int] | None = None,
+    ) -> Tensor:
         """Find one box.
 
         Args:
             features: Patch tokens (B, N, D), or one vector per image (B, D).
             bias: Added to the attention scores, (B, N).
+            grid: Rows and columns of the tokens. The centre is then stated relative to the mean
+                position of the attention (a reference point, as in Deformable DETR, ICLR 2021).
 
         Returns:
             (B, 4): left, top, width, height, in shares of the image, inside [0, 1].
         """
+        reference = None
         if features.ndim == 3:
-            scores = self.key(features) @ self.query / features.shape[-1] ** 0.5
-            if bias is not None:
-                scores = scores + bias
-            features = (scores.softmax(1)[..., None] * features).sum(1)
-        centre_x, centre_y, width, height = self.box(features).float().sigmoid().unbind(-1)
+            scores = (self.key(features) @ self.query / features.shape[-1] ** 0.5).float()
+            shares = (scores if bias is None else scores + bias).softmax(1)
+            features = (shares[..., None].to(features.dtype) * features).sum(1)
+            reference = None if grid is None else shares @ patch_centres(grid, shares.device)
+        numbers = self.box(features).float()
+        if reference is not None:
+            numbers = numbers + F.pad(reference.clamp(0.01, 0.99).logit(), (0, 2))
+        centre_x, centre_y, width, height = numbers.sigmoid().unbind(-1)
         left, right = (centre_x - width / 2).clamp(0, 1), (centre_x + width / 2).clamp(0, 1)
         top, bottom = (centre_y - height / 2).clamp(0, 1), (centre_y + height / 2).clamp(0, 1)
         return torch.stack((left, top, right - left, bottom - top), dim=-1)
+
+
+def patch_centres(grid: tuple[int, int], device: torch.device) -> Tensor:
+    """Centres (x, y) of the patches of a grid, row by row, in shares of the image; (N, 2)."""
+    rows, columns = (
+        (torch.arange(count, device=device) + 0.5) / count for count in (grid[0], grid[1])
+    )
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack((x.flatten(), y.flatten()), dim=1)
 
 
 class LesionMapHead(nn.Module):
