@@ -40,6 +40,9 @@ def serve(
     open_browser: Annotated[
         bool | None, typer.Option("--open/--no-open", help="Open the browser.")
     ] = None,
+    window: Annotated[
+        bool, typer.Option("--window", help="Open a window of its own (desktop extra).")
+    ] = False,
     demonstration: Annotated[
         bool,
         typer.Option(help="Let a workspace without accounts be an open demonstration."),
@@ -56,7 +59,7 @@ def serve(
         "device": device,
         "open_browser": open_browser,
     }
-    run(flags, demonstration=demonstration)
+    run(flags, demonstration=demonstration, window=window)
 
 
 @app.command()

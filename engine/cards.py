@@ -11,6 +11,9 @@ from typing import Any
 from engine.errors import ModelUnavailable
 from engine.records import ModelCard
 
+DEFAULT_MODEL = "crossmodal-demo"
+"""The model used where none is named."""
+
 _TUPLES = ("limits", "classes", "grades")
 
 

@@ -60,14 +60,16 @@ class Placement:
         keep_x = (x >= 0) & (x <= self.inner[1])
         return keep_y[:, None] & keep_x[None, :]
 
-    def to_source(self, grid: FloatArray) -> FloatArray:
+    def to_source(self, grid: FloatArray, outside: float | None = 0.0) -> FloatArray:
         """Enlarge a grid over the canvas to the source image, bilinear with half-pixel centres.
 
         Args:
             grid: (h, w), any real scale.
+            outside: Value outside the crop, which the model did not see; None for the smallest
+                value inside, so that the range of a map is that of what was seen.
 
         Returns:
-            (H, W) float32; zero outside the crop, which the model did not see.
+            (H, W) float32.
         """
         rows, columns = grid.shape
         y = (np.arange(self.height) + 0.5) * self.inner[0] / self.height + self.offset[0]
@@ -75,7 +77,8 @@ class Placement:
         small = np.asarray(grid, dtype=np.float32)
         wide = _stretched(small.T, x * columns / self.size - 0.5).T
         placed = _stretched(np.ascontiguousarray(wide), y * rows / self.size - 0.5)
-        out = np.zeros(self.source, dtype=np.float32)
+        fill = float(placed.min()) if outside is None else outside
+        out = np.full(self.source, fill, dtype=np.float32)
         out[self.top : self.top + self.height, self.left : self.left + self.width] = placed
         return out
 

@@ -257,7 +257,8 @@ class HeatMap:
     Args:
         image: Position of the image in the case.
         frame: Frame of that image.
-        values: (H, W) float32, unnormalised; larger is more relevant.
+        values: (H, W) float32, unnormalised; larger is more relevant. Pixels that the model did
+            not see have the smallest value.
         grid: Rows and columns of the map before it was enlarged.
         localised: False where the map is flat, so that it holds no localised evidence.
         reason: Why there is no localised evidence, in one sentence; empty otherwise.

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine.cards import cards_folder, known_cards, read_card
+from engine.cards import DEFAULT_MODEL, cards_folder, known_cards, read_card
 from engine.errors import EngineError, UnknownName
 from engine.explainers import EXPLAINERS, Explainer
 from engine.models import MODELS, Prepared, System
@@ -21,7 +21,6 @@ from engine.trace import ClassTarget, Trace, capture
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "crossmodal-demo"
 DEFAULT_METHODS = ("rollout", "gradcam", "relevance", "cross_modal")
 FLATNESS = 1e-3
 """A map that varies by less than this share of its largest value is flat."""
@@ -201,7 +200,7 @@ def _placed(grid: FloatArray, prepared: Prepared, stream: str) -> HeatMap:
     spread, largest = float(np.ptp(inside)), float(np.abs(inside).max())
     if largest < 1e-12 or spread < FLATNESS * largest:
         return _nothing(prepared, stream, "The map is flat: no region stands out.")
-    return HeatMap(view.image, view.frame, view.placement.to_source(grid), shape)
+    return HeatMap(view.image, view.frame, view.placement.to_source(grid, None), shape)
 
 
 def _nothing(prepared: Prepared, stream: str, reason: str) -> HeatMap:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOP = 65535
+WIDE = 1e30
+"""A step from which on differences of float32 values overflow."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Scale:
         """Codes of values, little-endian uint16, row by row."""
         if self.slope == 1.0 and self.intercept == 0.0 and values.dtype == np.uint16:
             return np.ascontiguousarray(values).astype("<u2", copy=False).tobytes()
-        codes = (values.astype(np.float32) - self.intercept) / self.slope
+        exact = np.float32 if self.slope < WIDE else np.float64
+        codes = (values.astype(exact) - self.intercept) / self.slope
         return np.clip(np.rint(codes), 0, TOP).astype("<u2").tobytes()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
 
+from engine.cards import DEFAULT_MODEL, cards_folder, known_cards, read_card
 from engine.records import ModelCard
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Models:
     @property
     def active(self) -> str:
         """Name of the card in use."""
-        return "crossmodal-demo"
+        return DEFAULT_MODEL
 
     def card(self, name: str | None = None) -> ModelCard:
         """A model card, without loading weights.
@@ -37,14 +38,10 @@ class Models:
         Raises:
             ModelUnavailable: It is absent or malformed.
         """
-        from engine.cards import cards_folder, read_card
-
         return read_card(cards_folder() / f"{name or self.active}.toml")
 
     def cards(self) -> list[ModelCard]:
         """All cards installed."""
-        from engine.cards import known_cards, read_card
-
         return [read_card(path) for path in known_cards().values()]
 
     def run(self, work: Callable[[System], T], name: str | None = None) -> T:
