@@ -119,26 +119,34 @@ class Trace:
 @contextmanager
 def at_rest(network: nn.Module) -> Iterator[nn.Module]:
     """Evaluation mode with frozen parameters; both are restored afterwards."""
-    modes = {module: module.training for module in network.modules()}
-    wanted = {parameter: parameter.requires_grad for parameter in network.parameters()}
-    network.eval()
-    network.requires_grad_(False)
+    training = [module for module in network.modules() if module.training]
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for module in training:
+        module.training = False
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         yield network
     finally:
-        for parameter, value in wanted.items():
-            parameter.requires_grad_(value)
-        for module, training in modes.items():
-            module.training = training
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for module in training:
+            module.training = True
 
 
 @contextmanager
-def _listening(network: nn.Module, kinds: frozenset[str]) -> Iterator[list[tuple[Any, ...]]]:
+def _listening(
+    network: nn.Module, kinds: frozenset[str], gradients: bool
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Collect what passes the taps; with gradients, the graph begins at the first of them."""
     heard: list[tuple[Any, ...]] = []
 
-    def hook(tap: Tap, arguments: tuple[Any, ...], values: Tensor) -> None:
+    def hook(tap: Tap, arguments: tuple[Any, ...], values: Tensor) -> Tensor:
         stream, source = (*arguments[1:], "", "")[:2]
+        if gradients and not values.requires_grad:
+            values = values.detach().requires_grad_()
         heard.append((tap.kind, stream, source or stream, values))
+        return values
 
     taps = [m for m in network.modules() if isinstance(m, Tap) and m.kind in kinds]
     handles = [tap.register_forward_hook(hook) for tap in taps]
@@ -162,8 +170,8 @@ def capture(
 ) -> tuple[Trace, Any]:
     """Run the network once, forward and (if asked) backward, and read its taps.
 
-    Parameters are frozen during the pass and no `.grad` is written; hooks are removed whatever
-    happens.
+    Parameters are frozen during the pass, the graph begins where the first tap is read, and no
+    `.grad` is written; hooks are removed whatever happens.
 
     Args:
         network: Called as `network(**inputs)`.
@@ -182,24 +190,22 @@ def capture(
     Raises:
         IncompatibleExplainer: A tensor read has no gradient path to the target.
     """
-    with at_rest(network), _listening(network, kinds) as heard:
-        given = {
-            name: value.detach().requires_grad_(gradients) if value is not None else None
-            for name, value in inputs.items()
-        }
-        with torch.set_grad_enabled(gradients):
-            output = network(**given, **(options or {}))
-            logits = logits_of(output)
-            tensors = [values for *_, values in heard]
-            slopes: tuple[Tensor | None, ...] = (None,) * len(tensors)
-            if gradients and tensors:
-                slopes = torch.autograd.grad(
-                    target(logits.float()).sum(), tensors, allow_unused=True
+    with (
+        at_rest(network),
+        _listening(network, kinds, gradients) as heard,
+        torch.set_grad_enabled(gradients),
+    ):
+        output = network(**inputs, **(options or {}))
+        logits = logits_of(output)
+        tensors = [values for *_, values in heard]
+        slopes: tuple[Tensor | None, ...] = (None,) * len(tensors)
+        if gradients and tensors:
+            if not logits.requires_grad:
+                raise IncompatibleExplainer(
+                    "Nothing that the model lets be read leads from this image to the class."
                 )
-                if all(slope is None for slope in slopes):
-                    raise IncompatibleExplainer(
-                        "The model offers nothing that leads from this image to the class."
-                    )
+            score = target(logits.float()).sum()
+            slopes = torch.autograd.grad(score, tensors, allow_unused=True)
     readings = tuple(
         Reading(
             kind,

@@ -46,8 +46,8 @@ class Scale:
         """Codes of values, little-endian uint16, row by row."""
         if self.slope == 1.0 and self.intercept == 0.0 and values.dtype == np.uint16:
             return np.ascontiguousarray(values).astype("<u2", copy=False).tobytes()
-        exact = np.float32 if self.slope < WIDE else np.float64
-        codes = (values.astype(exact) - self.intercept) / self.slope
+        numbers: NDArray[Any] = values.astype(np.float32 if self.slope < WIDE else np.float64)
+        codes = (numbers - self.intercept) / self.slope
         return np.clip(np.rint(codes), 0, TOP).astype("<u2").tobytes()
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from app.services.context import Context
 from app.services.layers import Layer, layer
 from app.services.review import METHODS
 from engine.errors import EngineError
-from engine.metrics.agreement import Estimate, summarise
 from engine.metrics.protocol import QUESTIONS
 from engine.records import AnswerStatus, Rating
+
+if TYPE_CHECKING:
+    from engine.metrics.agreement import Estimate
 
 SCALE = (1, 2, 3, 4, 5)
 COLUMNS = (
@@ -201,6 +203,8 @@ def _answer(rating: Rating) -> dict[str, Any]:
 
 
 def _agreement(text: str, ratings: Sequence[Rating]) -> Agreement:
+    from engine.metrics.agreement import summarise  # brings SciPy, which a start need not wait for
+
     items = sorted({(r.case, r.method, r.target, r.weights_digest) for r in ratings})
     readers = tuple(sorted({r.reader for r in ratings}))
     rows = {item: row for row, item in enumerate(items)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -10,7 +10,9 @@ from app.auth import User
 from app.services import Agreement, Services
 from app.ui.figures import agreement_figure, distribution_figure
 from app.ui.shell import guarded
-from engine.metrics.agreement import Estimate
+
+if TYPE_CHECKING:
+    from engine.metrics.agreement import Estimate
 
 ALL = "All maps"
 HEADERS = ["Question", "Coefficient", "Value", "95 % interval", "Basis", "Remarks"]

@@ -11,10 +11,11 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ShapeMismatch
-from engine.metrics.agreement import Estimate
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+    from engine.metrics.agreement import Estimate
 
 PAPER = "#111418"
 TEXT = "#e6e6e6"

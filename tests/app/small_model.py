@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -24,6 +22,8 @@ from engine.phantoms import phantom_case
 from engine.records import Case
 from engine.training.recipes import Recipe
 from engine.training.run import card_text
+
+torch.set_num_threads(1)  # nets this small only lose by sharing the processor
 
 NAME = "crossmodal-demo"
 CLASSES = ("Normal", "Benign", "In situ", "Invasive")
@@ -82,8 +82,9 @@ def write_model(folder: Path, leading: str = "Benign") -> Path:
 
 def use(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let everything look for model cards in `folder`."""
-    monkeypatch.setattr("engine.cards.cards_folder", lambda: folder)
-    monkeypatch.setattr("engine.workflow.cards_folder", lambda: folder)
+    for name in ("engine.cards", "engine.workflow", "app.services.models"):
+        if hasattr(importlib.import_module(name), "cards_folder"):
+            monkeypatch.setattr(f"{name}.cards_folder", lambda: folder)
 
 
 def open_services(workspace: Path, *, demonstration: bool = False, **settings: object) -> Services:
@@ -98,15 +99,3 @@ def open_services(workspace: Path, *, demonstration: bool = False, **settings: o
 def small_case(seed: int = 5, label: str = "Invasive") -> Case:
     """A phantom of a size that is quick to explain."""
     return phantom_case(seed, label, height=160, width=128, tile=128)
-
-
-def load(name: str) -> ModuleType:
-    """A module of this folder, which is no package."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from app.auth import Role, User
-from app.errors import InvalidInput, NotAllowed, NotFound, StaleRecord
+from app.errors import InvalidInput, NotAllowed, NotFound, StaleRecord, StorageFailed
 from app.services import GUEST, OPERATOR, Services
 from app.services.layers import Memory, Scale, scale_of
 from app.services.review import METHODS
@@ -141,8 +142,8 @@ def test_every_public_method_of_the_services_is_guarded(services: Services) -> N
 
 def test_readers_do_not_administer_nor_export(services: Services, shared: str) -> None:
     rate(services, ANN, shared)
-    for call in (services.ratings.export_csv, services.administration.audit,
-                 services.administration.audit_is_intact, services.administration.cards):  # fmt: skip
+    office = services.administration
+    for call in (services.ratings.export_csv, office.audit, office.audit_is_intact, office.cards):
         for user in (ANN, GUEST, None):
             with pytest.raises(NotAllowed):
                 call(user)
@@ -189,6 +190,15 @@ def test_a_case_is_computed_once_in_any_letter_case(services: Services, shared: 
     assert "Invasive" in strange.findings["warnings"][0]
     assert strange.viewer["layers"] == [] and strange.target == ""
     assert len(services.store.explanations(shared)) == 2 * stored
+
+
+def test_readers_who_open_a_case_at_once_share_one_computation(services: Services) -> None:
+    case = services.intake.keep(ANN, kit.small_case(), source="upload")
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda n: services.review.open(ANN, case), range(8)))
+    assert len(services.store.explanations(case)) == len(METHODS)
+    assert all(review.viewer == opened[0].viewer for review in opened)
+    assert services.administration.audit_is_intact(CHIEF)
 
 
 def test_what_the_page_gets(services: Services, shared: str) -> None:
@@ -346,7 +356,7 @@ def test_agreement_of_readers_who_could_not_judge(services: Services, shared: st
 
 
 def test_csv_never_runs_in_a_spreadsheet(services: Services, shared: str) -> None:
-    cells = ["=1+1", " @SUM(A1)", "\t=cmd", "+4", "-4", "＝1", "plain, \"quoted\"\nline", "\tx"]
+    cells = ["=1+1", " @SUM(A1)", "\t=cmd", "+4", "-4", "＝1", 'plain, "quoted"\nline', "\tx"]
     services.review.open(ANN, shared, "Normal")
     places = [(m, t) for t in ("Benign", "Normal") for m in METHODS]
     for (method, target), comment in zip(places, cells, strict=True):
@@ -405,4 +415,14 @@ def test_the_demonstration_fills_an_empty_workspace_once(
     made.close()
     later = Services.open(settings, demonstration=True)
     assert len(drawn) == 12 and len(later.cases.worklist(GUEST)) == 12
+
+    def lost(case_id: str) -> Any:
+        raise StorageFailed("The disk is gone.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(later.store, "case", lost)
+        later.warm_up()
+    assert {row["status"] for row in later.cases.worklist(GUEST)} == {"new"}
+    later.warm_up()
+    assert {row["status"] for row in later.cases.worklist(GUEST)} == {"explained"}
     later.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine.errors import IncompatibleExplainer
 from engine.models import BreastCancerDiagnosisModel
 from engine.trace import ClassTarget, Span, Tap, capture
 
@@ -178,3 +179,22 @@ def test_batch_and_single_traces_agree(network, images):
     second = alone.read("attention", "mammography")[0].gradients
     assert first is not None and second is not None
     assert torch.allclose(first[1:], second, atol=1e-7)
+
+
+def test_a_tap_behind_the_decision_is_refused_in_words():
+    class Blind(torch.nn.Module):
+        """Reads its input, but decides without it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.tap = Tap("features")
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            self.tap(pixels)
+            return torch.zeros(len(pixels), 2)
+
+    with pytest.raises(IncompatibleExplainer, match="leads from this image"):
+        capture(
+            Blind(), {"pixels": torch.ones(1, 3)}, ClassTarget(torch.tensor([0])), spans={},
+            kinds=frozenset({"features"}),
+        )  # fmt: skip
