@@ -28,12 +28,14 @@ def write_explanations(
     read, and `map_<modality>` for each further image. Nothing names the source file.
 
     Args:
-        folder: Made when absent.
+        folder: Made when absent; maps of an earlier run are removed.
         case: The case. card: Card of the model. prediction: What it said.
         explanations: Its maps. refused: Methods that could not be served, with the reason.
         software: Name and version of the program.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in (*folder.glob("*.npz"), *folder.glob("*.png")):
+        stale.unlink()
     for explanation in explanations:
         arrays = {
             "map" if n == 0 else f"map_{case.images[heat.image].modality}": heat.values

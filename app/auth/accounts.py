@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 from app.auth.passwords import Passwords, check_rule
 from app.auth.records import Account, AccountStore, Login
-from app.auth.roles import Role, User, requires
+from app.auth.roles import Role, User, check, requires
 from app.auth.throttle import Throttle
 from app.auth.tokens import new_token, token_digest
 from app.errors import InvalidInput, NotAllowed, NotFound, StorageFailed
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+RESERVED = frozenset({"reader", "operator", "unknown"})
+"""Names of the open demonstration's reader, of the command line, and of nobody."""
 DISPLAY_LENGTH = 100
 WRONG = "The name or the password is not right."
 
@@ -68,6 +70,7 @@ class Accounts:
         account = self._new(name, password, display, Role.ADMINISTRATOR, must_change=False)
         if not self._store.add_account(account, only_first=True):
             raise NotAllowed("The first administrator exists already; please sign in.")
+        self._store.record(account.name, "create account", account.name)
         return _user(account)
 
     @requires(Role.ADMINISTRATOR)
@@ -82,6 +85,7 @@ class Accounts:
         account = self._new(name, password, display, role, must_change=True)
         if not self._store.add_account(account):
             raise InvalidInput("An account of this name exists already.")
+        self._store.record(check(user, Role.ADMINISTRATOR).name, "create account", account.name)
         return _user(account)
 
     @requires(Role.ADMINISTRATOR)
@@ -111,6 +115,8 @@ class Accounts:
         account = self._store.account(known)
         is_right = self._passwords.verify(account.password_hash if account else None, password)
         if account is None or not is_right or not account.active:
+            # A name that is not known is not kept: it may be a password in the wrong field.
+            self._store.record(account.name if account else "unknown", "sign in", result="refused")
             raise NotAllowed(WRONG)
         self._throttle.succeeded(address, known)
         if self._passwords.is_outdated(account.password_hash):
@@ -122,6 +128,7 @@ class Accounts:
         """A new login; the token returned goes into the browser's cookie and nowhere else."""
         token, now = new_token(), self._now()
         self._store.add_login(Login(token_digest(token), user.name, now, now, now + self._life))
+        self._store.record(user.name, "sign in")
         return token
 
     def user_of_session(self, token: str | None) -> User | None:
@@ -174,6 +181,7 @@ class Accounts:
         if new == old:
             raise InvalidInput("The new password must differ from the present one.")
         self._replace(account.name, new, must_change=False)
+        self._store.record(account.name, "change password", account.name)
         self._store.revoke_logins(account.name, but=token_digest(token) if token else "")
 
     @requires(Role.ADMINISTRATOR)
@@ -187,6 +195,7 @@ class Accounts:
         account = self._known(name)
         self._replace(account.name, password, must_change=True)
         self._store.revoke_logins(account.name)
+        self._store.record(check(user, Role.ADMINISTRATOR).name, "set password", account.name)
 
     @requires(Role.ADMINISTRATOR)
     def deactivate(self, user: User | None, name: str) -> None:
@@ -200,6 +209,7 @@ class Accounts:
         if not self._store.deactivate_account(account.name):
             raise InvalidInput("The last administrator cannot be deactivated.")
         self._store.revoke_logins(account.name)
+        self._store.record(check(user, Role.ADMINISTRATOR).name, "deactivate", account.name)
 
     def _new(
         self, name: str, password: str, display: str, role: Role, *, must_change: bool
@@ -228,6 +238,8 @@ def _normal(name: str) -> str:
 
 def _checked_name(name: str) -> str:
     known = unicodedata.normalize("NFKC", name[:256]).strip().lower()
+    if known in RESERVED:
+        raise InvalidInput("This name is kept for Lightbox itself; choose another.")
     if not NAME.fullmatch(known):
         raise InvalidInput(
             "An account's name has 1 to 63 letters a to z, digits, dots, hyphens or underscores."

@@ -89,5 +89,8 @@ class AccountStore(Protocol):
     def revoke_login(self, digest: str) -> None:
         """End one login."""
 
+    def record(self, who: str, action: str, object: str = "", *, result: str = "ok") -> object:
+        """Append a row to the audit trail."""
+
     def revoke_logins(self, account: str, *, but: str = "") -> None:
         """End all logins of an account except the one with the digest `but`."""

@@ -16,8 +16,9 @@ SEEDS = range(9_000_001, 9_000_013)
 
 
 def fill(context: Context, intake: Intake) -> None:
-    """Put the demonstration cases into an empty workspace."""
-    if context.store.case_summaries():
+    """Put the demonstration cases into a workspace that holds nothing else."""
+    rows = context.store.case_summaries()
+    if len(rows) >= len(SEEDS) or any(row.source != "demonstration" for row in rows):
         return
     from engine.phantoms import LABELS, phantom_case
 

@@ -10,7 +10,7 @@ from app.auth import Role, User, requires
 from app.auth.roles import check
 from app.errors import AppError
 from app.services.cases import NAMES
-from app.services.context import Context
+from app.services.context import GUEST, Context
 from engine.errors import EngineError
 from engine.records import Case
 
@@ -50,11 +50,16 @@ class Intake:
                 found.append(_entry(outcome.position, problem=str(error)))
         return found
 
-    def keep(self, user: User, case: Case, *, source: str, shared: bool = True) -> str:
-        """Store a case with its thumbnail; the pseudonym it got."""
+    def keep(self, user: User, case: Case, *, source: str) -> str:
+        """Store a case with its thumbnail; the pseudonym it got.
+
+        All readers see what an administrator or the open demonstration takes in; what a reader
+        takes in is that reader's own, and administrators'.
+        """
         from engine.render import thumbnail
 
         context = self._context
+        shared = user.role is Role.ADMINISTRATOR or user == GUEST
         kept = context.store.keep_case(
             case, owner=user.name, source=source, thumbnail=thumbnail(case), shared=shared
         )

@@ -27,7 +27,10 @@ def load_weights(network: nn.Module, path: Path, digest: str) -> None:
     """
     if not path.is_file():
         raise ModelUnavailable("The weights of this model are not installed.")
-    found = sha256_of(path)
+    try:
+        found = sha256_of(path)
+    except OSError:
+        raise ModelUnavailable("The weights of this model cannot be read.") from None
     if found != digest:
         raise ModelUnavailable(
             "The weights of this model are not the ones its card describes "
@@ -46,5 +49,6 @@ def save_weights(network: nn.Module, path: Path) -> str:
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial)
+    partial.chmod(0o644)
     partial.replace(path)
     return sha256_of(path)

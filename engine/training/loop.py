@@ -40,6 +40,8 @@ class State:
     scheduler: torch.optim.lr_scheduler.LRScheduler
     epoch: int = 0
     best: float = -math.inf
+    refused: int = 0
+    """Non-finite steps in a row."""
 
     @property
     def kept(self) -> BreastCancerDiagnosisModel:
@@ -57,6 +59,7 @@ class State:
                 "scheduler": self.scheduler.state_dict(),
                 "epoch": self.epoch,
                 "best": self.best,
+                "refused": self.refused,
                 "random": torch.get_rng_state(),
             },
             partial,
@@ -66,11 +69,17 @@ class State:
     def restore(self, path: Path) -> None:
         """Read what `save` wrote."""
         stored = torch.load(path, weights_only=True, map_location="cpu")
-        self.network.load_state_dict(stored["network"])
-        self.averaged.load_state_dict(stored["averaged"])
-        self.optimiser.load_state_dict(stored["optimiser"])
+        try:
+            self.network.load_state_dict(stored["network"])
+            self.averaged.load_state_dict(stored["averaged"])
+            self.optimiser.load_state_dict(stored["optimiser"])
+        except (RuntimeError, ValueError):
+            raise TrainingFailed(
+                "The run in this folder has another network; choose another folder."
+            ) from None
         self.scheduler.load_state_dict(stored["scheduler"])
         self.epoch, self.best = stored["epoch"], stored["best"]
+        self.refused = stored["refused"]
         torch.set_rng_state(stored["random"])
 
 
@@ -129,7 +138,7 @@ def train_epoch(
     generator = torch.Generator().manual_seed(recipe.seed * 10_007 + state.epoch)
     state.network.train()
     totals: dict[str, float] = {}
-    skipped = run = steps = 0
+    skipped = steps = 0
     for indices in torch.randperm(len(data), generator=generator).split(recipe.batch_size):
         examples = augmented(data.take(indices).to(device), generator)
         with torch.autocast(device.type, dtype=torch.bfloat16):
@@ -141,12 +150,14 @@ def train_epoch(
             state.optimiser.step()
             state.network.task_weights.project()
             state.averaged.update_parameters(state.network)
-            run = 0
+            state.scheduler.step()
+            state.refused = 0
         else:
-            skipped, run = skipped + 1, run + 1
-            if run >= recipe.max_skipped:
-                raise TrainingFailed(f"{run} steps in a row were not finite; training stopped.")
-        state.scheduler.step()
+            skipped, state.refused = skipped + 1, state.refused + 1
+            if state.refused >= recipe.max_skipped:
+                raise TrainingFailed(
+                    f"{state.refused} steps in a row were not finite; training stopped."
+                )
         steps += 1
         for name, value in parts.items():
             if name != "task_weights":

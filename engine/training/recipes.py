@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,21 @@ _POSITIVE = (
     "batch_size",
     "learning_rate",
 )
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "tuple": tuple,
+    "Mapping": Mapping,
+}
+_WORDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    (int, float): "a number",
+    tuple: "a list",
+    Mapping: "a table",
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +76,11 @@ class Recipe:
     ema: float = 0.998
     max_skipped: int = 20
     classes: tuple[str, ...] = ("Normal", "Benign", "In situ", "Invasive")
-    grades: tuple[str, ...] = field(default=("Benign", "In situ", "Invasive"))
+    grades: tuple[str, ...] = ("Benign", "In situ", "Invasive")
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            _check_kind(item.name, getattr(self, item.name), str(item.type))
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise InvalidRecipe(f"{name} must be positive, not {getattr(self, name)}.")
@@ -86,8 +103,18 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
     if unknown:
         raise InvalidRecipe(f"The recipe has unknown fields: {', '.join(unknown)}.")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    try:
-        return Recipe(**values)
-    except TypeError:
-        missing = sorted({"name", "title", "system", "version", "network"} - set(values))
-        raise InvalidRecipe(f"The recipe lacks fields: {', '.join(missing)}.") from None
+    missing = [item.name for item in fields(Recipe) if _is_needed(item) and item.name not in values]
+    if missing:
+        raise InvalidRecipe(f"The recipe lacks fields: {', '.join(missing)}.")
+    return Recipe(**values)
+
+
+def _is_needed(item: Field[Any]) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+def _check_kind(name: str, value: Any, kind: str) -> None:
+    """Refuse a value of another kind than the field's; whole numbers serve as real ones."""
+    wanted = _KINDS[kind.partition("[")[0]]
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise InvalidRecipe(f"{name} must be {_WORDS[wanted]}, not {value!r}.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from engine.errors import InvalidRecipe
 from engine.models.base import MODELS
 from engine.models.breast import BreastCancerDiagnosisModel
 from engine.models.weights import save_weights
@@ -34,7 +35,10 @@ def train(
         Path of the model card.
     """
     torch.manual_seed(recipe.seed)
-    network = MODELS[recipe.system].build(recipe.network)
+    try:
+        network = MODELS[recipe.system].build(recipe.network)
+    except (TypeError, ValueError) as error:
+        raise InvalidRecipe(f"The [network] table does not fit the system: {error}.") from None
     assert isinstance(network, BreastCancerDiagnosisModel)
     network.to(device)
     size = int(recipe.network.get("img_size", 224))

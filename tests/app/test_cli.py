@@ -265,7 +265,7 @@ def test_phantoms(run: Run, tmp_path: Path) -> None:
 
 def test_reports_and_ratings_of_a_workspace(run: Run, tmp_path: Path) -> None:
     services = kit.open_services(tmp_path / "ws")
-    case = services.intake.keep(kit.ANN, kit.small_case(), source="upload", shared=False)
+    case = services.intake.keep(kit.ANN, kit.small_case(), source="upload")
     services.review.open(kit.ANN, case)
     services.ratings.rate(
         kit.ANN, case=case, question=QUESTIONS[0].id, method="relevance", target="Benign",

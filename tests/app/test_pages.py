@@ -56,8 +56,8 @@ def services(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> It
             made.accounts.create_user(chief, name, "another long password", Role.READER)
             reader = made.accounts.authenticate(name, "another long password", "")
             made.accounts.change_password(reader, "another long password", GOOD)
-        made.intake.keep(kit.ANN, kit.small_case(5), source="upload")
-        made.intake.keep(kit.ANN, kit.small_case(6), source="upload", shared=False)
+        made.intake.keep(kit.CHIEF, kit.small_case(5), source="upload")
+        made.intake.keep(kit.ANN, kit.small_case(6), source="upload")
         yield made
         made.close()
 

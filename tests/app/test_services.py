@@ -58,7 +58,7 @@ def services(tmp_path: Path) -> Iterator[Services]:
 @pytest.fixture
 def shared(services: Services) -> str:
     """A case that everybody sees, explained."""
-    case_id = services.intake.keep(ANN, kit.small_case(), source="upload")
+    case_id = services.intake.keep(CHIEF, kit.small_case(), source="upload")
     services.review.open(ANN, case_id)
     return case_id
 
@@ -87,7 +87,7 @@ CALLS: dict[str, Callable[[Services, User | None, str], Any]] = {
 
 
 def test_a_private_case_looks_like_none_to_others(services: Services) -> None:
-    mine = services.intake.keep(ANN, kit.small_case(), source="upload", shared=False)
+    mine = services.intake.keep(ANN, kit.small_case(), source="upload")
     services.review.open(ANN, mine)
     for call in CALLS.values():
         for user, case in ((BOB, mine), (BOB, "LB-none"), (ANN, "LB-none")):
@@ -100,7 +100,7 @@ def test_a_private_case_looks_like_none_to_others(services: Services) -> None:
 
 
 def test_a_private_case_is_in_nobody_elses_list_and_its_heat_is_hidden(services: Services) -> None:
-    mine = services.intake.keep(ANN, kit.small_case(), source="upload", shared=False)
+    mine = services.intake.keep(ANN, kit.small_case(), source="upload")
     services.review.open(ANN, mine)
     number = str(services.store.explanations(mine)[0].id)
     assert [row["id"] for row in services.cases.worklist(ANN)] == [mine]
@@ -392,8 +392,11 @@ def test_several_files_sent_together_are_one_case(services: Services, tmp_path: 
     assert entry["title"] == "Mammogram, Pathology" and not entry["problem"]
     case = services.store.case(entry["case"])
     assert case.truth is not None and case.truth.label == "Invasive"
-    (again,) = services.intake.receive(BOB, folder)
+    (again,) = services.intake.receive(ANN, folder)
     assert again["case"] == entry["case"]
+    (own,) = services.intake.receive(BOB, folder)
+    assert own["case"] != entry["case"]
+    assert [row["id"] for row in services.cases.worklist(BOB)] == [own["case"]]
 
 
 def test_the_demonstration_fills_an_empty_workspace_once(

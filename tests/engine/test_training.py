@@ -247,3 +247,29 @@ def test_an_absent_recipe_is_refused_without_its_path(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
         read_recipe(tmp_path / "none.toml")
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ('epochs = "ten"', "epochs must be a whole number"),
+        ("learning_rate = true", "learning_rate must be a number"),
+        ("title = 3", "title must be text"),
+        ("epochs = 0", "epochs must be positive"),
+    ],
+)
+def test_a_recipe_with_a_wrong_value_names_it(tmp_path: Path, change: str, words: str) -> None:
+    given = change.partition(" ")[0]
+    demo = Path(__file__).resolve().parents[2] / "assets" / "recipes" / "crossmodal-demo.toml"
+    lines = [x for x in demo.read_text("utf-8").splitlines() if not x.startswith(f"{given} =")]
+    path = tmp_path / "recipe.toml"
+    path.write_text("\n".join([change, *lines]), "utf-8")
+    with pytest.raises(InvalidRecipe, match=words):
+        read_recipe(path)
+
+
+def test_a_recipe_says_which_fields_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('name = "x"\ntitle = "x"\nsystem = "crossmodal"\nversion = "1"\n[network]\n')
+    with pytest.raises(InvalidRecipe, match="intended_use, training_data, limits"):
+        read_recipe(path)
