@@ -54,11 +54,22 @@ class Cases:
     @requires(Role.READER)
     def neighbour(self, user: User | None, case_id: str, step: int) -> str | None:
         """The case `step` places further down the worklist, or None at its ends."""
+        return self._neighbours(user, case_id, (step,))[0]
+
+    @requires(Role.READER)
+    def neighbours(self, user: User | None, case_id: str) -> dict[str, str | None]:
+        """The cases before and after one in the worklist, by "previous" and "next"."""
+        previous, following = self._neighbours(user, case_id, (-1, 1))
+        return {"previous": previous, "next": following}
+
+    def _neighbours(
+        self, user: User | None, case_id: str, steps: tuple[int, ...]
+    ) -> list[str | None]:
         ids = [row["id"] for row in self.worklist(user)]
         if case_id not in ids:
-            return ids[0] if ids else None
-        place = ids.index(case_id) + step
-        return ids[place] if 0 <= place < len(ids) else None
+            return [ids[0] if ids else None] * len(steps)
+        places = [ids.index(case_id) + step for step in steps]
+        return [ids[place] if 0 <= place < len(ids) else None for place in places]
 
     @requires(Role.READER)
     def layer(self, user: User | None, case_id: str, position: int, frame: int) -> Layer:

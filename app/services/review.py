@@ -87,6 +87,38 @@ class Reviews:
             problem = str(error)
         return self._review(case, card, result, problem, method)
 
+    @requires(Role.READER)
+    def preview(
+        self,
+        user: User | None,
+        case_id: str,
+        target: str | None = None,
+        method: str | None = None,
+    ) -> dict[str, Any]:
+        """Value of the viewer as `open` gives it, so far as it is stored; never runs the model.
+
+        The page asks for it while a reader is still choosing, so the trail says "prefetch" and
+        keeps "view" for `open`. A case without a stored answer comes without maps.
+
+        Args:
+            case_id: Pseudonym. target: Class explained; the leading one when None.
+            method: Map to show first.
+
+        Raises:
+            NotFound: There is no such case, or it is not the user's.
+        """
+        who, context = check(user, Role.READER), self._context
+        context.require_sight(who, case_id)
+        case = context.store.case(case_id)
+        context.record(who, "prefetch", case_id)
+        card, stored = None, None
+        try:
+            card = context.models.card()
+            stored = self._stored(case_id, card, _named(card, target) if target else None)
+        except EngineError:  # `open` says why there are no maps
+            pass
+        return self._review(case, card, stored, "", method).viewer
+
     def result(self, case: Case, card: ModelCard, target: str | None = None) -> Result:
         """The stored answer of the active model, or a new one.
 

@@ -16,6 +16,7 @@ from app.ui.panels import Findings, RatingForm, Upload, Worklist
 from app.ui.shell import guarded
 from app.ui.viewer import Viewer
 
+NOTHING = gr.EventData(None, {})
 QUIET = {"show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
 
 
@@ -27,7 +28,9 @@ def build(services: Services) -> gr.Blocks:
         with gr.Tabs(selected="worklist", elem_id="lb-tabs") as tabs:
             with gr.Tab("Worklist", id="worklist") as worklist_tab:
                 worklist = Worklist()
-            with gr.Tab("Review", id="review", render_children=True):  # noqa: SIM117
+            with gr.Tab(  # noqa: SIM117
+                "Review", id="review", elem_id="lb-review", render_children=True
+            ):
                 with gr.Row(equal_height=False):
                     with gr.Column(scale=6, min_width=640):
                         viewer = Viewer()
@@ -88,13 +91,17 @@ class _Page:
         """Judge another map."""
         return self._show(user, current["case"], current["target"], str(event._data["method"]))
 
-    def next(self, user: User, current: dict[str, str]) -> tuple[Any, ...]:
+    def next(
+        self, user: User, current: dict[str, str], event: gr.EventData = NOTHING
+    ) -> tuple[Any, ...]:
         """The next case of the worklist."""
-        return self._step(user, current, 1)
+        return self._step(user, current, 1, event)
 
-    def previous(self, user: User, current: dict[str, str]) -> tuple[Any, ...]:
+    def previous(
+        self, user: User, current: dict[str, str], event: gr.EventData = NOTHING
+    ) -> tuple[Any, ...]:
         """The case before."""
-        return self._step(user, current, -1)
+        return self._step(user, current, -1, event)
 
     def rate(self, user: User, event: gr.EventData) -> dict[str, Any]:
         """Save one answer and give the form back as stored."""
@@ -118,8 +125,13 @@ class _Page:
         )
         return form | {"error": problem, "version": version}
 
-    def _step(self, user: User, current: dict[str, str], step: int) -> tuple[Any, ...]:
-        found = self._services.cases.neighbour(user, current.get("case", ""), step)
+    def _step(
+        self, user: User, current: dict[str, str], step: int, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        """The neighbour that the page shows already, or else the one that the worklist holds."""
+        named = (event._data or {}).get("case")
+        here = current.get("case", "")
+        found = str(named) if named else self._services.cases.neighbour(user, here, step)
         if found is None:
             gr.Info("There is no further case in the worklist.")
             return (gr.skip(),) * 5
@@ -134,10 +146,11 @@ class _Page:
         form = self._services.ratings.form(
             user, review.case, method=review.method, target=review.target
         )
+        neighbours = self._services.cases.neighbours(user, review.case)
         return (
             review.viewer | {"version": version},
             review.findings | {"version": version},
-            form | {"version": version},
+            form | {"version": version, "neighbours": neighbours},
             state,
             gr.Tabs(selected="review"),
         )

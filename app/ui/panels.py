@@ -103,11 +103,13 @@ def RatingForm(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML: 
     (1 to 5, or None), `comment`, `revision` (the one it replaces, 0 for the first), `case`,
     `method` and `target`. The form says "Saving" until a value comes back whose answer has a higher
     revision, and "Not saved" when a value comes back with `error` instead. `form.method(...)`
-    receives `method`; `form.next(...)` and `form.previous(...)` receive nothing.
+    receives `method`; `form.next(...)` and `form.previous(...)` receive `case` where the value held
+    `neighbours`, and nothing otherwise.
 
     Args:
         value: `version`, `case`, `reader`, `questions`, `methods`, `method`, `target`, `answers`,
-            `history`, `progress`, `error`; None for no case.
+            `history`, `progress`, `error`, and sometimes `neighbours` (`previous` and `next`, each
+            a case or None); None for no case.
         options: Further options of `gr.HTML`.
     """
     return _panel("rating", value, options)

@@ -21,6 +21,7 @@ SCRIPTS = (
     "viewer_marks.js",
     "viewer_panel.js",
     "viewer_input.js",
+    "viewer_ahead.js",
     "viewer.js",
 )
 COLOUR_MAPS = ("inferno", "magma", "viridis", "cividis", "jet")

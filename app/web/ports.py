@@ -35,8 +35,13 @@ class CaseLayers(Protocol):
         """A small PNG."""
 
 
-class HeatLayers(Protocol):
-    """Heat maps of an explanation."""
+class ReviewLayers(Protocol):
+    """Heat maps, and the addresses of all that a case shows."""
+
+    def preview(
+        self, user: User | None, case: str, target: str | None, method: str | None, /
+    ) -> dict[str, Any]:
+        """Value of the viewer, so far as it is stored."""
 
     def heat(self, user: User | None, explanation: str, number: int, /) -> Layer:
         """Raw codes of one map."""
@@ -79,8 +84,8 @@ class Services(Protocol):
         """Images."""
 
     @property
-    def review(self) -> HeatLayers:
-        """Heat maps."""
+    def review(self) -> ReviewLayers:
+        """Heat maps and what the viewer shows."""
 
     @property
     def intake(self) -> Intake:

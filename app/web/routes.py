@@ -60,6 +60,18 @@ class Routes:
         get = self._services.review.heat
         return await self._pixels(request, lambda user: get(user, at["explanation"], at["number"]))
 
+    async def view(self, request: Request) -> Response:
+        """What the viewer shows of a case, so far as it is stored.
+
+        The query may name a `target` and a `method`. The page asks for it before and while a case
+        is opened, so the trail calls it "prefetch"; the opening itself is the "view".
+        """
+        case, asked = request.path_params["case"], request.query_params
+        user, make = user_of(request, self._services), self._services.review.preview
+        target, method = asked.get("target") or None, asked.get("method") or None
+        made = await to_thread.run_sync(lambda: make(user, case, target, method))
+        return JSONResponse(made, headers={"cache-control": NEVER})
+
     async def thumbnail(self, request: Request) -> Response:
         """The small picture of a case."""
         case = request.path_params["case"]
@@ -117,6 +129,7 @@ def own_routes(services: Services) -> APIRouter:
         ("/health", routes.health),
         ("/layers/{case}/{position:int}/{frame:int}.raw", routes.layer),
         ("/heat/{explanation}/{number:int}.raw", routes.heat),
+        ("/view/{case}.json", routes.view),
         ("/thumbnails/{case}.png", routes.thumbnail),
         ("/reports/{case}.pdf", routes.report),
         ("/exports/ratings.csv", routes.ratings),

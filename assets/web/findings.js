@@ -8,7 +8,15 @@ function mountFindings(element, getValue, send) {
     const button = event.target.closest('button');
     if (button) send('target', { name: button.dataset.name });
   }, { signal: controller.signal });
-  element.panel = { dispose: () => controller.abort(), update: () => findingsDraw(part, getValue()) };
+  // Findings of one case or class are not seen beside the images of another.
+  let screen = null;
+  const veil = () => {
+    const value = getValue(), known = screen && value && value.case;
+    const away = known && (value.case !== screen.case || (screen.target && value.target && value.target !== screen.target));
+    part.body.style.visibility = away ? 'hidden' : '';
+  };
+  document.addEventListener('lightbox-shown', (event) => { screen = event.detail; veil(); }, { signal: controller.signal });
+  element.panel = { dispose: () => controller.abort(), update: () => { findingsDraw(part, getValue()); veil(); } };
   element.panel.update();
   return element.panel;
 }

@@ -11,7 +11,7 @@ function mountRatingForm(element, getValue, send) {
   const controller = new AbortController(), part = {};
   for (const node of element.querySelectorAll('[data-lbx]')) part[node.dataset.lbx] = node;
   const form = {
-    element, part, send, signal: controller.signal, value: null, key: '', layout: '', questions: [], hold: 0, step: null,
+    element, part, send, signal: controller.signal, value: null, key: '', layout: '', questions: [], hold: 0, step: null, near: null, screen: null,
     drafts: before && before.drafts ? before.drafts : new Map(), errorSeen: null,
     dispose: () => { ratingLeave(form); controller.abort(); },
     alive: () => { if (!element.isConnected && !controller.signal.aborted) form.dispose(); return !controller.signal.aborted; },
@@ -37,6 +37,11 @@ function ratingBind(form) {
   part.keys.checked = ratingWantsKeys();
   part.keys.addEventListener('change', () => {
     try { localStorage.setItem('lightbox.keys', part.keys.checked ? 'on' : 'off'); } catch (error) { /* a private window keeps nothing */ }
+  }, { signal });
+  document.addEventListener('lightbox-shown', (event) => {
+    if (!form.alive()) return;
+    form.screen = event.detail;
+    ratingVeil(form);
   }, { signal });
   document.addEventListener('keydown', (event) => ratingKey(form, event), { signal, capture: true });
   globalThis.addEventListener('beforeunload', (event) => {
@@ -132,8 +137,45 @@ function ratingStep(form, name, data) {
   clearTimeout(form.hold);
   form.hold = setTimeout(() => { ratingGo(form); ratingRelease(form); }, RATING_HOLD_MS);
   form.part.questions.inert = true;
-  form.step = () => form.send(name, data || {});
+  form.step = () => ratingMove(form, name, data || {});
   if (!ratingInFlight(form, form.key)) ratingGo(form);
+}
+
+// Lets the viewer show a neighbour at once; Python is told which case that is.
+function ratingMove(form, name, data) {
+  const near = form.near && form.near[name], send = () => form.send(name, near ? { ...data, case: near } : data);
+  const until = near && ratingTell('lightbox-open', form, near).until;
+  if (until) until.then((isCurrent) => { if (isCurrent) send(); });
+  else send();
+}
+
+// Says to the viewer which case comes next; gives what the viewer adds (see viewer_ahead.js).
+function ratingTell(name, form, near) {
+  const detail = { case: near, method: form.value.method };
+  document.dispatchEvent(new CustomEvent(name, { detail }));
+  return detail;
+}
+
+// Takes in which cases come next, so that the viewer may fetch them.
+function ratingNear(form, value, moved) {
+  if (value.neighbours) form.near = value.neighbours;
+  else if (moved) form.near = null;
+  for (const near of moved && form.near ? [form.near.next, form.near.previous] : []) if (near) ratingTell('lightbox-prefetch', form, near);
+}
+
+// While the viewer shows another case or class than this form speaks for, nothing of the form is seen or answered.
+function ratingAway(form) {
+  const { screen, value } = form;
+  if (!screen || !value || !value.case) return false;
+  return screen.case !== value.case || Boolean(screen.target && value.target && screen.target !== value.target);
+}
+
+function ratingVeil(form) {
+  const { questions, about, method } = form.part, away = ratingAway(form);
+  for (const node of [questions, about, method]) node.style.visibility = away ? 'hidden' : '';
+  if (away) questions.inert = true;
+  else if (form.veiled) ratingRelease(form);
+  form.veiled = away;
 }
 
 // Sends the step once nothing of this case is on its way, so that a late answer cannot bring this case back.
@@ -149,7 +191,7 @@ function ratingInFlight(form, key) {
 
 function ratingRelease(form) {
   clearTimeout(form.hold);
-  form.part.questions.inert = false;
+  form.part.questions.inert = ratingAway(form);
   if (form.value) form.part.method.value = form.value.method;
 }
 
@@ -173,6 +215,8 @@ function ratingTake(form, value) {
   if (value.error) form.step = null; // the reader stays where the answer was refused
   if (form.step && !ratingInFlight(form, key)) ratingGo(form);
   if (moved || value.error) ratingRelease(form);
+  ratingVeil(form);
+  ratingNear(form, value, moved);
   const told = form.questions.some(({ id }) => ratingDraft(form, id).error === value.error);
   form.part.error.hidden = !value.error || told;
   form.part.error.textContent = value.error || '';

@@ -6,7 +6,7 @@ function mountLightboxViewer(element, getValue, onPick) {
   const viewer = {
     element, root, onPick, signal: controller.signal, value: null, generation: 0,
     images: [], layers: [], panes: [], frames: [], windows: [], inverts: [], views: [], rulers: [],
-    visible: new Map(), part: {}, field: {}, button: {}, cursor: null, drawTimes: [], waiting: [], frame: 0,
+    visible: new Map(), part: {}, field: {}, button: {}, cursor: null, settling: 0, drawTimes: [], waiting: [], frame: 0,
     set: { active: 0, mode: 'single', opacity: 40, threshold: 0, map: 'inferno', constant: false, overlay: true,
       held: false, regions: true, patches: true, cell: false, tool: 'pan', keys: lightboxWantsKeys() },
   };
@@ -27,7 +27,8 @@ function mountLightboxViewer(element, getValue, onPick) {
   const observer = new ResizeObserver(() => viewer.alive() && viewer.schedule());
   observer.observe(viewer.part.stage);
   viewer.signal.addEventListener('abort', () => observer.disconnect());
-  element.lightbox = lightboxHandle(viewer, () => lightboxTake(viewer, getValue()));
+  lightboxBindAhead(viewer);
+  element.lightbox = lightboxHandle(viewer, () => lightboxReceive(viewer, getValue()));
   element.lightbox.update();
   return element.lightbox;
 }
@@ -38,6 +39,7 @@ function lightboxEquip(viewer, controller) {
     if (viewer.signal.aborted) return;
     controller.abort();
     cancelAnimationFrame(viewer.frame);
+    clearTimeout(viewer.settling);
     viewer.waiting.splice(0).forEach((done) => done());
     if (viewer.element.lightbox && viewer.element.lightbox.viewer === viewer.handleId) delete viewer.element.lightbox;
   };
@@ -99,9 +101,7 @@ function lightboxResetFields(viewer) {
 }
 
 // Takes a new value; the same case keeps zoom, window and choices, another case starts afresh.
-function lightboxTake(viewer, value) {
-  if (!viewer.alive()) return;
-  const given = typeof value === 'string' && value ? JSON.parse(value) : value;
+function lightboxTake(viewer, given) {
   const old = viewer.value, next = given && given.images ? given : { images: [] };
   const same = old && old.case === next.case && old.images.length === next.images.length
     && old.images.every((image, i) => image.width === next.images[i].width && image.height === next.images[i].height && image.url === next.images[i].url);
@@ -122,6 +122,7 @@ function lightboxTake(viewer, value) {
   viewer.store.retry();
   lightboxShowCase(viewer);
   viewer.schedule();
+  document.dispatchEvent(new CustomEvent('lightbox-shown', { detail: { case: next.case || '', target: (viewer.layers[0] || {}).target || '' } }));
 }
 
 function lightboxStartCase(viewer) {
@@ -172,8 +173,7 @@ function lightboxArrange(viewer) {
 // Url, size and decoder of the frame that a pane should show.
 function lightboxWantBase(viewer, pane) {
   const meta = viewer.images[pane.image], frame = viewer.frames[pane.image], url = viewer.urlOf(pane.image);
-  const decode = meta.colour ? (buffer) => ({ bytes: new Uint8Array(buffer) }) : lightboxDecodeGrey;
-  const entry = viewer.store.want(url, meta.width * meta.height * (meta.colour ? 3 : 2), decode, () => lightboxShownUrls(viewer));
+  const entry = viewer.store.want(url, ...lightboxBaseLoad(meta), () => lightboxShownUrls(viewer));
   return { frame, url, entry };
 }
 
@@ -196,7 +196,7 @@ function lightboxPaint(viewer) {
   lightboxPaintRest(viewer);
   viewer.drawTimes.push(performance.now() - started);
   if (viewer.drawTimes.length > 500) viewer.drawTimes.splice(0, 100);
-  if (!viewer.store.pending && !viewer.frame) viewer.waiting.splice(0).forEach((done) => done());
+  if (!viewer.store.pending && !viewer.frame && !viewer.settling) viewer.waiting.splice(0).forEach((done) => done());
 }
 
 function lightboxPaintPane(viewer, pane) {
@@ -210,7 +210,7 @@ function lightboxPaintPane(viewer, pane) {
     }
   }
   for (const layer of pane.bare ? [] : lightboxLayersOf(viewer, pane)) {
-    if (lightboxDrawable(layer)) viewer.store.want(layer.url, layer.width * layer.height * 2, (buffer) => ({ codes: new Uint16Array(buffer) }), () => lightboxShownUrls(viewer));
+    if (lightboxDrawable(layer)) viewer.store.want(layer.url, ...lightboxHeatLoad(layer), () => lightboxShownUrls(viewer));
   }
   pane.scene.hidden = !pane.shown;
   pane.svg.style.display = pane.shown ? '' : 'none';

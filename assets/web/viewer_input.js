@@ -14,6 +14,7 @@ function lightboxBindToolbar(viewer) {
     input.addEventListener(event, () => {
       set[name] = input.type === 'checkbox' ? input.checked : input.type === 'range' ? Number(input.value) : input.value;
       if (viewer.part[name]) viewer.part[name].textContent = `${set[name]} %`;
+      if (name === 'threshold') lightboxDragThreshold(viewer);
       if (name === 'keys') lightboxRememberKeys(set.keys);
       viewer.schedule();
     }, { signal });

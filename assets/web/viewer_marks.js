@@ -31,15 +31,41 @@ function lightboxPlaceWords(viewer, pane) {
   }
 }
 
+const LIGHTBOX_COARSE = 256;       // samples on the longer side of a map while its threshold is dragged
+const LIGHTBOX_SETTLE_MS = 120;    // after the last change the contour is exact again
+
+// Lets contours be coarse until the threshold has rested; the colours are exact all along.
+function lightboxDragThreshold(viewer) {
+  clearTimeout(viewer.settling);
+  viewer.settling = setTimeout(() => { viewer.settling = 0; viewer.schedule(); }, LIGHTBOX_SETTLE_MS);
+}
+
+// What a contour is drawn from: the map itself, or every n-th of its pixels, kept with the layer.
+function lightboxField(entry, layer, step) {
+  const key = `field${step}`;
+  if (entry[key]) return entry[key];
+  const width = Math.floor(layer.width / step), height = Math.floor(layer.height / step);
+  let codes = entry.codes;
+  if (step > 1) {
+    codes = new Uint16Array(width * height);
+    const first = (step >> 1) * layer.width + (step >> 1);
+    for (let y = 0, at = 0; y < height; y++) for (let x = 0; x < width; x++, at++) codes[at] = entry.codes[first + step * (y * layer.width + x)];
+  }
+  entry[key] = { codes, width, height, tiles: lightboxTiles(codes, width, height) };
+  return entry[key];
+}
+
 // Path of one layer's contour at the present threshold, kept with the layer.
 function lightboxLayerPath(viewer, layer, meta) {
   const entry = viewer.store.entries.get(layer.url), level = Math.max(1, Math.ceil(viewer.set.threshold / 100 * 65535));
-  if (entry.level !== level) {
-    entry.tiles = entry.tiles || lightboxTiles(entry.codes, layer.width, layer.height);
-    const rings = lightboxContours(entry.codes, layer.width, layer.height, level, entry.tiles);
-    if (!rings) viewer.say(`${layer.label}: the outline at this threshold is too ragged to draw.`);
-    entry.path = lightboxPath(rings || [], meta.width / layer.width, meta.height / layer.height);
-    entry.level = level;
+  const step = viewer.settling ? Math.max(1, Math.ceil(Math.max(layer.width, layer.height) / LIGHTBOX_COARSE)) : 1;
+  const key = `${level}/${step}`;
+  if (entry.level !== key) {
+    const field = lightboxField(entry, layer, step);
+    const rings = lightboxContours(field.codes, field.width, field.height, level, field.tiles);
+    if (!rings && step === 1) viewer.say(`${layer.label}: the outline at this threshold is too ragged to draw.`);
+    entry.path = lightboxPath(rings || [], step * meta.width / layer.width, step * meta.height / layer.height);
+    entry.level = key;
   }
   return entry.path;
 }
@@ -74,7 +100,7 @@ function lightboxDrawPatch(pane, parent, patch) {
 function lightboxPaintMarks(viewer, pane, layers, moved) {
   const set = viewer.set, meta = viewer.images[pane.image], ruler = viewer.rulers[pane.image];
   const contours = pane.bare || !set.threshold ? [] : layers;
-  const key = JSON.stringify([viewer.generation, pane.shown, set.regions, set.patches, set.threshold, contours.map((l) => l.url), ruler]);
+  const key = JSON.stringify([viewer.generation, pane.shown, set.regions, set.patches, set.threshold, contours.map((l) => l.url), Boolean(contours.length && viewer.settling), ruler]);
   if (pane.markKey !== key) {
     pane.markKey = key;
     pane.words = [];

@@ -110,16 +110,20 @@ function lightboxPaintHeat(viewer, pane, layers) {
   for (const layer of layers) {
     const entry = viewer.store.entries.get(layer.url);
     lightboxColourLayer(viewer, layer, entry, tone);
-    context.drawImage(entry.canvas, 0, 0, width, height);
+    const [x, y, across, down] = entry.reach, isWhole = layer.width !== width || layer.height !== height;
+    if (isWhole) context.drawImage(entry.canvas, 0, 0, width, height);
+    else if (across && down) context.drawImage(entry.canvas, x, y, across, down, x, y, across, down);
   }
 }
 
-// Recolours one layer when the threshold, the colour map or the opacity rule has changed.
+// Recolours one layer, where it is not clear, when the threshold, the colour map or the opacity rule has changed.
 function lightboxColourLayer(viewer, layer, entry, tone) {
   if (entry.tone === tone) return;
   if (viewer.heatTone !== tone) {
     viewer.heatTable = lightboxHeatTable(viewer.set.map, viewer.set.threshold / 100, viewer.set.constant);
     viewer.heatTone = tone;
+    viewer.heatLeast = 0;
+    while (viewer.heatLeast < 65536 && !viewer.heatTable[viewer.heatLeast]) viewer.heatLeast++;
   }
   if (!entry.canvas) {
     entry.canvas = document.createElement('canvas');
@@ -127,9 +131,30 @@ function lightboxColourLayer(viewer, layer, entry, tone) {
     entry.picture = new ImageData(layer.width, layer.height);
   }
   const out = new Uint32Array(entry.picture.data.buffer), codes = entry.codes, table = viewer.heatTable;
-  for (let i = 0; i < out.length; i++) out[i] = table[codes[i]];
-  entry.canvas.getContext('2d').putImageData(entry.picture, 0, 0);
-  entry.tone = tone;
+  const reach = lightboxReach(lightboxField(entry, layer, 1), viewer.heatLeast);
+  const [x, y, across, down] = reach, context = entry.canvas.getContext('2d');
+  for (let row = y; row < y + down; row++) {
+    for (let i = row * layer.width + x, end = i + across; i < end; i++) out[i] = table[codes[i]];
+  }
+  context.clearRect(0, 0, layer.width, layer.height);
+  context.putImageData(entry.picture, 0, 0, ...reach);
+  Object.assign(entry, { tone, reach });
+}
+
+// The box [x, y, width, height] outside which no code of a map reaches `least`, in whole tiles.
+function lightboxReach(field, least) {
+  const { tiles, width, height } = field;
+  let left = tiles.across, right = -1, top = tiles.down, bottom = -1;
+  for (let ty = 0, tile = 0; ty < tiles.down; ty++) {
+    for (let tx = 0; tx < tiles.across; tx++, tile++) {
+      if (tiles.high[tile] < least) continue;
+      left = Math.min(left, tx); right = Math.max(right, tx);
+      top = Math.min(top, ty); bottom = Math.max(bottom, ty);
+    }
+  }
+  if (right < 0) return [0, 0, 0, 0];
+  const x = Math.max(0, left * LIGHTBOX_TILE - 1), y = Math.max(0, top * LIGHTBOX_TILE - 1);
+  return [x, y, Math.min(width, (right + 1) * LIGHTBOX_TILE) - x, Math.min(height, (bottom + 1) * LIGHTBOX_TILE) - y];
 }
 
 // Places the scene; returns whether zoom or position changed.

@@ -2,6 +2,7 @@
 
 const WORKLIST_CHUNK = 60;
 const WORKLIST_STATUS = { new: 'New', explained: 'Explained', rated: 'Rated' };
+const WORKLIST_LINGER_MS = 80;
 const WORKLIST_FIRST = { id: 'ascending', status: 'ascending', created: 'descending' };
 
 function mountWorklist(element, getValue, send) {
@@ -37,7 +38,12 @@ function worklistBind(list) {
     head.querySelector('button').addEventListener('click', () => worklistSort(list, head.dataset.sort), { signal });
   }
   part.rows.addEventListener('click', (event) => worklistClick(list, event), { signal });
-  part.rows.addEventListener('focusin', (event) => worklistMark(list, event.target.closest('tr')), { signal });
+  part.rows.addEventListener('focusin', (event) => {
+    worklistMark(list, event.target.closest('tr'));
+    worklistLinger(list, event.target.closest('tr'));
+  }, { signal });
+  part.rows.addEventListener('pointerover', (event) => worklistLinger(list, event.target.closest('tr')), { signal });
+  part.rows.addEventListener('pointerleave', () => worklistLinger(list, null), { signal });
   part.root.addEventListener('keydown', (event) => worklistKey(list, event), { signal });
   document.addEventListener('keydown', (event) => worklistSlash(list, event), { signal });
 }
@@ -184,7 +190,25 @@ function worklistClick(list, event) {
   list.opened = row.dataset.case;
   for (const each of list.part.rows.querySelectorAll('[aria-current]')) each.removeAttribute('aria-current');
   row.setAttribute('aria-current', 'true');
-  list.send('open', { case: row.dataset.case });
+  worklistLinger(list, null);
+  const { until } = worklistTell('lightbox-open', row), send = () => list.send('open', { case: row.dataset.case });
+  if (until) until.then((isCurrent) => { if (isCurrent) send(); });
+  else send();
+}
+
+// Says to the viewer which case is about to be opened; gives what the viewer adds (see viewer_ahead.js).
+function worklistTell(name, row) {
+  const detail = { case: row.dataset.case };
+  document.dispatchEvent(new CustomEvent(name, { detail }));
+  return detail;
+}
+
+// A row on which the mouse or the focus rests for a moment is likely to be opened.
+function worklistLinger(list, row) {
+  if (row && row === list.lingering) return;
+  clearTimeout(list.linger);
+  list.lingering = row;
+  if (row) list.linger = setTimeout(() => { if (list.alive()) worklistTell('lightbox-prefetch', row); }, WORKLIST_LINGER_MS);
 }
 
 // Makes one row the only one that the Tab key reaches.

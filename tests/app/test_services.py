@@ -223,6 +223,21 @@ def test_what_the_page_gets(services: Services, shared: str) -> None:
     assert services.store.audit(1)[0].action == "view"
 
 
+def test_a_preview_is_what_opening_shows_and_no_view(services: Services, shared: str) -> None:
+    opened = services.review.open(BOB, shared, "Benign", "gradcam")
+    leading = services.review.open(BOB, shared)
+    before = [entry.action for entry in services.store.audit(100)]
+    assert services.review.preview(BOB, shared, "Benign", "gradcam") == opened.viewer
+    assert services.review.preview(BOB, shared) == leading.viewer
+    assert services.review.preview(BOB, shared, "<script>")["layers"] == []
+    after = [entry.action for entry in services.store.audit(100)]
+    assert after.count("view") == before.count("view")
+    assert after.count("prefetch") == before.count("prefetch") + 3
+    find = services.cases.neighbour
+    near = {"previous": find(BOB, shared, -1), "next": find(BOB, shared, 1)}
+    assert services.cases.neighbours(BOB, shared) == near
+
+
 @pytest.mark.parametrize(
     "values",
     [

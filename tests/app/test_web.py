@@ -35,6 +35,7 @@ LAYER = "/layers/c1/0/2.raw"
 ROUTES = (
     LAYER,
     "/heat/e1/0.raw",
+    "/view/c1.json",
     "/thumbnails/c1.png",
     "/reports/c1.pdf",
     "/exports/ratings.csv",
@@ -369,6 +370,18 @@ def test_layers_are_kept_by_the_browser_under_their_version(bob: Any, world: Any
     assert world.parts.calls[0] == ("layer", "c1", 0, 2)
     assert bob.get("/layers/c1/-1/2.raw").status_code == 404
     assert bob.get("/layers/c1/0/2.png").status_code == 404
+
+
+def test_the_view_of_a_case_is_json_that_nobody_keeps(bob: Any, world: Any) -> None:
+    sent = bob.get("/view/c1.json?target=Benign&method=gradcam")
+    assert sent.json() == {"case": "c1", "images": [], "layers": []}
+    assert sent.headers["cache-control"] == "no-store"
+    assert bob.get("/view/c1.json?target=").status_code == 200
+    assert world.parts.calls == [
+        ("preview", "c1", "Benign", "gradcam"),
+        ("preview", "c1", None, None),
+    ]
+    assert bob.get("/view/none.json").status_code == 404
 
 
 def test_the_report_is_a_download_with_a_plain_name(bob: Any, world: Any) -> None:

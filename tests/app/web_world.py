@@ -63,6 +63,15 @@ class Parts:
         return Bytes(b"\x03\x04")
 
     @requires(Role.READER)
+    def preview(
+        self, user: User | None, case: str, target: str | None, method: str | None
+    ) -> dict[str, Any]:
+        self._note("preview", case, target, method)
+        if case == "none":
+            raise NotFound("There is no such case.")
+        return {"case": case, "images": [], "layers": []}
+
+    @requires(Role.READER)
     def case_pdf(self, user: User | None, case: str, target: str | None) -> Bytes:
         self._note("pdf", case, target)
         return Bytes(b"%PDF", "application/pdf")

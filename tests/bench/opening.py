@@ -13,33 +13,45 @@ from urllib.parse import urlsplit
 
 from app.services import GUEST, Services
 from app.settings import Settings
-from tests.bench.common import Row, browser_page, lightbox, ms, ratio, until_served
+from tests.bench.common import PATIENCE, Row, browser_page, lightbox, ms, ratio, until_served
 
 ROUNDS = 2
 TARGET = 1.3
-ROWS = "[data-lbx=rows] tr[data-case]"
-OPEN = """async (id) => {
+PAUSE_MS = 400
+WAYS = {
+    "hover": "from the worklist, the mouse resting 0.4 s on its row before (prefetched)",
+    "next": "with Next case, 0.4 s after the one before (prefetched)",
+    "cold": "from the worklist, without prefetch",
+}
+NEXT = ".lbr [data-do=next]"
+ROWS = "[data-lbx=rows] tr"
+NO_PREFETCH = """addEventListener('lightbox-prefetch',
+  (event) => event.stopImmediatePropagation(), true)"""
+OPEN = """async ([id, button]) => {
   const tick = () => new Promise((done) => requestAnimationFrame(done));
-  const viewer = () => [...document.querySelectorAll('*')].find((node) => node.lightbox);
+  const viewer = [...document.querySelectorAll('*')].find((node) => node.lightbox).lightbox;
   performance.clearResourceTimings();
   const started = performance.now();
-  document.querySelector(`[data-lbx=rows] tr[data-case="${id}"] a`).click();
+  document.querySelector(button).click();
   for (;;) {
-    const found = viewer();
-    if (found && found.lightbox.state().case === id) {
-      await found.lightbox.ready;
-      if (found.lightbox.state().views.every((view) => view.shown)) break;
+    if (viewer.state().case === id) {
+      await viewer.ready;
+      const { views } = viewer.state();
+      if (views.length && views.every((view) => view.shown && view.scale)) break;
     }
     await tick();
   }
   const ended = performance.now();
   const layers = performance.getEntriesByType('resource')
     .filter((each) => /\\/(layers|heat)\\//.test(each.name));
+  const body = document.querySelector('.lbf-body');
+  while (body.style.visibility || body.hidden) await tick();
   return {
     all: (ended - started) / 1000,
+    words: (performance.now() - started) / 1000,
     before: (Math.min(...layers.map((each) => each.startTime)) - started) / 1000,
     after: (ended - Math.max(...layers.map((each) => each.responseEnd))) / 1000,
-    urls: layers.map((each) => each.name),
+    asked: layers.length,
   };
 }"""
 FETCH = """async (urls) => {
@@ -56,12 +68,12 @@ def measure() -> list[Row]:
         layers = demonstration(Path(folder))
         with lightbox(Path(folder)) as address:
             until_served(f"{address}/health")
-            seen = _rounds(address, layers)
+            seen = {way: _rounds(address, layers, way) for way in WAYS}
     return _rows(seen)
 
 
 def demonstration(workspace: Path) -> dict[str, list[str]]:
-    """Make and explain the demonstration cases; gives the layer addresses of each."""
+    """Make and explain the demonstration cases; gives the layers that each shows first."""
     services = Services.open(Settings.load({"workspace": workspace}), demonstration=True)
     try:
         services.warm_up()
@@ -74,27 +86,50 @@ def demonstration(workspace: Path) -> dict[str, list[str]]:
 
 
 def _addresses(viewer: Mapping[str, Any]) -> list[str]:
-    images = [image["url"].replace("{frame}", str(image["frame"])) for image in viewer["images"]]
-    return images + [layer["url"] for layer in viewer["layers"] if layer["localised"]]
+    image = viewer["images"][0]
+    shown = [
+        layer["url"]
+        for layer in viewer["layers"]
+        if layer["localised"] and layer["visible"] and layer["image"] == 0
+        if image["frames"] == 1 or layer["frame"] == image["frame"]
+    ]
+    return [image["url"].replace("{frame}", str(image["frame"])), *shown]
 
 
-def _rounds(address: str, layers: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Open and fetch each case in turn; browsers are fresh, and the first one is not counted."""
+def _rounds(address: str, layers: Mapping[str, Sequence[str]], way: str) -> list[dict[str, Any]]:
+    """Open and fetch all cases but the first, in turn; of the fresh browsers one is not counted."""
     seen = []
     for turn in range(ROUNDS + 1):
         with browser_page() as page:
             page.goto(f"{address}/app/")
             page.wait_for_selector(ROWS)
-            for case, urls in layers.items():
-                page.get_by_role("tab", name="Worklist").click()
-                page.wait_for_selector(f'{ROWS.removesuffix("[data-case]")}[data-case="{case}"]')
-                page.wait_for_timeout(300)
-                one = page.evaluate(OPEN, case)
-                one["fetch"] = page.evaluate(FETCH, one["urls"])
-                one["every"] = page.evaluate(FETCH, [address + url for url in urls])
-                one["client"] = _client(address, one["urls"])
+            if way == "cold":
+                page.evaluate(NO_PREFETCH)
+            first, *rest = layers
+            page.click(f'{ROWS}[data-case="{first}"] a')  # the page builds its review tab
+            page.wait_for_selector(".lbf-lead:visible", timeout=1000 * PATIENCE)
+            for case in rest:
+                one = _open(page, case, way)
+                addresses = [address + url for url in layers[case]]
+                one["fetch"] = page.evaluate(FETCH, addresses)
+                one["client"] = _client(address, addresses)
                 seen += [one] if turn else []
     return seen
+
+
+def _open(page: Any, case: str, way: str) -> dict[str, Any]:
+    """Open one case: by a click on its row, at once or after the mouse rested there, or by Next."""
+    row = f'{ROWS}[data-case="{case}"]'
+    if way != "next":
+        page.get_by_role("tab", name="Worklist").click()
+        page.wait_for_selector(row)
+    page.wait_for_timeout(PAUSE_MS)
+    if way == "hover":
+        page.hover(row)
+        page.wait_for_timeout(PAUSE_MS)
+    button = NEXT if way == "next" else f"{row} a"
+    one: dict[str, Any] = page.evaluate(OPEN, [case, button])
+    return one
 
 
 def _client(address: str, urls: Sequence[str]) -> float:
@@ -110,26 +145,35 @@ def _client(address: str, urls: Sequence[str]) -> float:
     return seconds
 
 
-def _rows(seen: Sequence[Mapping[str, Any]]) -> list[Row]:
-    def column(name: str) -> list[float]:
-        return [one[name] for one in seen]
-
-    opened, shown = column("all"), len(seen[0]["urls"])
-    cost = ms(opened)
-    share = [b / a for a, b in zip(opened, column("before"), strict=True)]
-    rows = [
-        (f"the {shown} layers it shows", "fetch", "fetch() of them at once", TARGET),
-        (f"the {shown} layers it shows", "client", "http.client, one after the other", None),
-        ("every layer of the case", "every", "fetch() of all at once", None),
-    ]
-    table = [
-        Row(f"Opening a case, against {what}", cost, f"{how}, {ms(column(name))}", value, goal)
-        for what, name, how, goal in rows
-        for value in [ratio(opened, column(name))]
-    ]
-    what = "Of that, before the first layer is asked for (the event and its answer)"
-    table.append(Row(what, ms(column("before")), "opening a case", median(share)))
-    share = [b / a for a, b in zip(opened, column("after"), strict=True)]
-    what = "Of that, after the last layer has come (decoding and painting)"
-    table.append(Row(what, ms(column("after")), "opening a case", median(share)))
+def _rows(seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
+    table = []
+    for way, what in WAYS.items():
+        opened, fetched = _column(seen[way], "all"), _column(seen[way], "fetch")
+        goal = TARGET if way != "cold" else None
+        held = f"fetch() of its layers at once, {ms(fetched)}"
+        table.append(Row(f"Opening a case {what}", ms(opened), held, ratio(opened, fetched), goal))
+        if way == "cold":
+            table += _parts(seen[way])
+        words = _column(seen[way], "words")
+        what = "Until its findings stand beside it as well"
+        table.append(Row(what, ms(words), held, ratio(words, fetched)))
     return table
+
+
+def _parts(seen: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """What an opening without prefetch spends before, after and instead of the transfer."""
+    opened, client = _column(seen, "all"), _column(seen, "client")
+    how = f"http.client, one after the other, {ms(client)}"
+    table = [Row("The same, against another client", ms(opened), how, ratio(opened, client))]
+    for name, what in (
+        ("before", "Of that, before the first layer is asked for"),
+        ("after", "Of that, after the last layer has come (decoding and painting)"),
+    ):
+        spent = _column(seen, name)
+        share = median(b / a for a, b in zip(opened, spent, strict=True))
+        table.append(Row(what, ms(spent), "opening a case", share))
+    return table
+
+
+def _column(seen: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    return [one[name] for one in seen]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from engine.phantoms import phantom_case, write_case
 from tests.browser.served import Watch, chromium, lightbox, wait_for_case
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
@@ -75,6 +76,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
             page = browser.new_page(viewport={"width": 1600, "height": 1000})
             watch = Watch(page, address)
             look_around(page, address)
+            upload_own(page, address, tmp_path / "own")
             assert not watch.trouble
             set_up(page, address)
             page.goto(f"{address}/admin/")
@@ -121,6 +123,23 @@ def look_around(page: Any, address: str) -> None:
     )
 
 
+def upload_own(page: Any, address: str, folder: Path) -> None:
+    """A folder with a mammogram, its pathology and a file that is cut short."""
+    write_case(phantom_case(4242, "Invasive"), folder)
+    (folder / "broken.png").write_bytes((folder / "pathology.png").read_bytes()[:900])
+    page.goto(f"{address}/app/")
+    page.get_by_role("tab", name="Upload").click()
+    page.locator(".lbu input[webkitdirectory]").set_input_files(folder)
+    page.locator(".lbu-list [data-do='start']").click()
+    results = page.locator(".lbu-results")
+    expect(results.get_by_text("This PNG picture is cut short.")).to_be_visible(timeout=60_000)
+    link = results.get_by_text("LB-", exact=False).first
+    case = (link.inner_text().split("LB-")[1])[:12]
+    link.click()
+    wait_for_case(page, f"LB-{case}")
+    assert "broken" not in page.content()
+
+
 def see_agreement(page: Any, address: str) -> None:
     page.goto(f"{address}/app/")
     page.get_by_role("tab", name="Agreement").click()
@@ -146,4 +165,4 @@ def come_back(page: Any, address: str) -> None:
     wait_for_case(page, CASES[0])
     first = page.locator(".lbr-question").first.get_by_role("radio")
     assert first.nth(1).get_attribute("aria-checked") == "true"
-    page.get_by_text("3 of 12 cases rated", exact=False).wait_for(timeout=30_000)
+    page.get_by_text("3 of 13 cases rated", exact=False).wait_for(timeout=30_000)
