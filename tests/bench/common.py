@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,12 +16,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.browser.served import chromium, free_port
+
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 PATIENCE = 180.0
 
 
@@ -89,19 +85,8 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> float:
 @contextmanager
 def browser_page() -> Iterator[Any]:
     """A page of Debian's Chromium, without a graphics card."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*ARGUMENTS])
+    with chromium() as running:
         yield running.new_page(viewport={"width": 1440, "height": 1000})
-        running.close()
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gradio as gr
@@ -27,41 +24,18 @@ from app.ui.panels import (
     panel_style,
     theme_css,
 )
+from tests.browser import panels_harness as harness
+from tests.browser.served import chromium
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 HURT = '"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script>${window.hurt=1}{{7*7}}'
 
 pytestmark = pytest.mark.browser
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-harness = _load("panels_harness")
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        message = "Chromium is not installed at /usr/bin/chromium"
-        if "chromium" in os.environ.get("LIGHTBOX_REQUIRE", ""):
-            pytest.fail(message)
-        pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 class Screen:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
-import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,12 +15,9 @@ import numpy as np
 import pytest
 
 from app.ui.viewer import COLOUR_MAPS, Viewer, colour_table, viewer_markup, viewer_style
+from tests.browser import viewer_harness as harness
+from tests.browser.served import chromium
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 HIDE = ".lbv-text { visibility: hidden } .lbv-stage::after { display: none !important }"
 WAIT = "document.getElementById('viewer').lightbox.ready"
 AFTER_PAINT = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
@@ -34,30 +26,10 @@ STATE = "document.getElementById('viewer').lightbox.state()"
 pytestmark = pytest.mark.browser
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-harness = _load("viewer_harness")
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        message = "Chromium is not installed at /usr/bin/chromium"
-        if "chromium" in os.environ.get("LIGHTBOX_REQUIRE", ""):
-            pytest.fail(message)
-        pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 class Screen:
