@@ -11,7 +11,9 @@ SCRIPT = "() => { document.body.classList.add('dark'); document.documentElement.
 PAGE = """
 body, gradio-app { background: #0f1114 !important; }
 .gradio-container { max-width: none !important; padding: 0 !important; }
-main.fillable, .gradio-container > main { padding: 0 !important; gap: 0 !important; }
+.gradio-container .fillable { padding: 0 !important; }
+.gradio-container .html-container { padding: 0 2px !important; }
+.gradio-container main > .column { gap: 2px !important; }
 .tabitem { padding: 8px 14px !important; border: 0 !important; }
 .tab-wrapper { padding-left: 10px !important; }
 #lb-tabs .row { gap: 10px !important; }
