@@ -25,6 +25,10 @@ DEFAULT_METHODS = ("rollout", "gradcam", "relevance", "cross_modal")
 FLATNESS = 1e-3
 """A map that varies by less than this share of its largest value is flat."""
 
+NEGLIGIBLE = 0.01
+"""Share of the largest relevance in all images below which an image's own map is not drawn: what
+is left there is rounding and side effects, which colours would blow up into evidence."""
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -181,9 +185,11 @@ def _explanation(
         reason = "The case has no second image for the model to relate this one to."
         maps = tuple(_nothing(prepared, stream, reason) for stream in prepared.views)
     else:
-        grids = method.run(trace)
+        grids = {stream: grid[0].cpu().numpy() for stream, grid in method.run(trace).items()}
+        scale = max(float(np.abs(grid).max()) for grid in grids.values())
+        floor = NEGLIGIBLE * scale if method.common_scale else 0.0
         maps = tuple(
-            _placed(grids[stream][0].cpu().numpy(), prepared, stream)
+            _placed(grids[stream], prepared, stream, floor)
             for stream in prepared.views
             if stream in grids
         )
@@ -191,7 +197,8 @@ def _explanation(
     return Explanation(method.name, target, maps, settings, card.name, card.weights_digest, seconds)
 
 
-def _placed(grid: FloatArray, prepared: Prepared, stream: str) -> HeatMap:
+def _placed(grid: FloatArray, prepared: Prepared, stream: str, floor: float) -> HeatMap:
+    """A grid on its image; flat maps, and those that stay below `floor`, are flagged."""
     view = prepared.views[stream]
     shape = (int(grid.shape[0]), int(grid.shape[1]))
     if not np.isfinite(grid).all():
@@ -200,6 +207,8 @@ def _placed(grid: FloatArray, prepared: Prepared, stream: str) -> HeatMap:
     spread, largest = float(np.ptp(inside)), float(np.abs(inside).max())
     if largest < 1e-12 or spread < FLATNESS * largest:
         return _nothing(prepared, stream, "The map is flat: no region stands out.")
+    if largest < floor:
+        return _nothing(prepared, stream, "Next to the other image this one hardly matters here.")
     return HeatMap(view.image, view.frame, view.placement.to_source(grid, None), shape)
 
 

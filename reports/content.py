@@ -153,7 +153,7 @@ def compose(
         "banner": (card.intended_use.strip() if card else "") or NO_CARD_BANNER,
     }
     digest = digest_of(parts)
-    report = Report(id=id or f"LB-{digest[:12]}", created=created, digest=digest, **parts)  # type: ignore[arg-type]
+    report = Report(id=id or f"RP-{digest[:12]}", created=created, digest=digest, **parts)  # type: ignore[arg-type]
     _check(report)
     return report
 

@@ -27,7 +27,7 @@ _TITLES = {
     "rollout": "Attention rollout",
     "gradcam": "Grad-CAM",
     "relevance": "Gradient-weighted relevance",
-    "cross_modal": "Cross-modal attention",
+    "cross_modal": "Cross-modal relevance",
 }
 _LONGEST = 20_000
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
+from typing import Any
 
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, KeepTogether, Table
@@ -243,11 +245,33 @@ def limits(report: Report) -> list[Flowable]:
         rows += [
             ("Model", f"{card.title} ({card.name}, version {card.version})"),
             ("Training data", card.training_data or NOT_STATED),
-            ("Measured", plain(card.metrics, 1500) if card.metrics else NOT_ASSESSED),
+            ("Measured", _measured(card.metrics) if card.metrics else NOT_ASSESSED),
         ]
         rows += [("Known limit", limit) for limit in card.limits]
     rows += [("Heat maps", "\n".join(LIMITS))]
     return [*parts, facts(rows)]
+
+
+def _measured(metrics: Mapping[str, Any]) -> str:
+    """Numbers of the model card; one line for each way of testing."""
+    lines = []
+    for name, value in metrics.items():
+        group = value if isinstance(value, Mapping) else {name: value}
+        words = ", ".join(
+            f"{key.replace('_', ' ')} {_number(item)}"
+            for key, item in group.items()
+            if not isinstance(item, bool)
+        )
+        lines.append(f"{name.replace('_', ' ')}: {words}" if group is value else words)
+    return "\n".join(lines)
+
+
+def _number(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 0.01 else "under 0.01 s"
 
 
 def conclusion() -> list[Flowable]:
@@ -285,7 +309,7 @@ def provenance(report: Report) -> list[Flowable]:
         rows.append(("Weights", said.weights_digest))
     for explanation in report.explanations:
         words = f"{explanation.method}; target {clipped(explanation.target)}; "
-        words += f"{plain(explanation.settings, 1500)}; {explanation.seconds:.2f} s"
+        words += f"{plain(explanation.settings, 1500)}; {_duration(explanation.seconds)}"
         rows.append((method_title(explanation.method), words))
     rows.append(
         (

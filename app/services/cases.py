@@ -44,7 +44,7 @@ class Cases:
                 "images": row.images,
                 "frames": row.frames,
                 "status": str(row.status),
-                "created": row.created.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "created": row.created.isoformat(timespec="microseconds").replace("+00:00", "Z"),
                 "source": row.source,
                 "owner": row.owner,
             }

@@ -13,7 +13,7 @@ import numpy as np
 from app.auth import Role, User, requires
 from app.auth.roles import check
 from app.errors import InvalidInput
-from app.services.context import Context
+from app.services.context import GUEST, Context
 from app.services.layers import Layer, layer
 from app.services.review import METHODS
 from engine.errors import EngineError
@@ -167,10 +167,13 @@ class Ratings:
         visible = {row.id for row in self._context.store.case_summaries(
             who.name, everything=who.role is Role.ADMINISTRATOR
         )}  # fmt: skip
+        is_open = not self._context.accounts.has_accounts()
         ratings = [
             rating
             for rating in self._context.store.current_ratings()
-            if rating.case in visible and (method is None or rating.method == method)
+            if rating.case in visible
+            and (method is None or rating.method == method)
+            and (is_open or rating.reader != GUEST.name)
         ]
         return tuple(
             _agreement(q.text, [r for r in ratings if r.question == q.id])

@@ -20,7 +20,7 @@ from engine.errors import EngineError, UnknownName
 from engine.records import Case, ModelCard, Prediction, Region
 from engine.render import contours
 
-METHODS = ("relevance", "gradcam", "rollout", "cross_modal")
+METHODS = ("relevance", "cross_modal", "gradcam", "rollout")
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class Reviews:
         if result is None:
             panel = findings(case, card, None, (), {}, "", problem)
             return Review(case.id, "", "", viewer, panel)
-        shown = method if method in {row.method for row in result.rows} else METHODS[0]
+        shown = method if method in {row.method for row in result.rows} else _first(result.rows)
         viewer["layers"] = [
             entry
             for row in result.rows
@@ -253,7 +253,7 @@ class Reviews:
                     "id": f"{row.id}-{n}",
                     "label": EXPLAINERS[row.method].title,
                     "method": row.method,
-                    "target": row.target,
+                    "target": "any class" if row.settings.get("class_blind") else row.target,
                     "image": heat.image,
                     "frame": heat.frame,
                     "url": f"/heat/{row.id}/{n}.raw?v={row.weights_digest[:16]}",
@@ -293,6 +293,12 @@ def _named(card: ModelCard, target: str) -> str:
     if found is None:
         raise UnknownName(f"The model knows no such class; it knows {', '.join(card.classes)}.")
     return found
+
+
+def _first(rows: tuple[ExplanationRow, ...]) -> str:
+    """The first method with something to show on the first image."""
+    speaks = (row.method for row in rows if row.maps and row.maps[0].localised)
+    return next(speaks, METHODS[0])
 
 
 def _region(region: Region) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def shown(parts: tuple[Agreement, ...]) -> tuple[Any, ...]:
     coefficients = agreement_figure({part.question: part.estimates for part in parts})
     answers = distribution_figure({part.question: part.counts for part in parts})
     return (
-        f"{len(readers)} reader(s) have rated: {', '.join(readers)}.",
+        f"{len(readers)} {'reader has' if len(readers) == 1 else 'readers have'} rated: "
+        f"{', '.join(readers)}.",
         gr.update(value=coefficients, visible=True),
         gr.update(value=answers, visible=True),
         gr.update(value=[row for part in parts for row in _rows(part)], visible=True),

@@ -32,7 +32,7 @@ def build(services: Services) -> gr.Blocks:
                 "Review", id="review", elem_id="lb-review", render_children=True
             ):
                 with gr.Row(equal_height=False):
-                    with gr.Column(scale=6, min_width=640):
+                    with gr.Column(scale=6, min_width=600, elem_classes="lb-stays"):
                         viewer = Viewer()
                     with gr.Column(scale=2, min_width=270):
                         findings = Findings()

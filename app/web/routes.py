@@ -84,7 +84,7 @@ class Routes:
         user, make = user_of(request, self._services), self._services.reports.case_pdf
         made = await to_thread.run_sync(lambda: make(user, case, target or None))
         plain = re.sub(r"[^A-Za-z0-9_-]", "", case)[:64]
-        return _download(made, f"lightbox-{plain}.pdf")
+        return _download(made, f"lightbox-{plain}.pdf", "inline")
 
     async def ratings(self, request: Request) -> Response:
         """All ratings as a table, as a download."""
@@ -145,6 +145,6 @@ def _etags(request: Request) -> set[str]:
     return {each.strip().removeprefix("W/") for each in stated.split(",")}
 
 
-def _download(made: Layer, name: str) -> Response:
-    headers = {"cache-control": NEVER, "content-disposition": f'attachment; filename="{name}"'}
+def _download(made: Layer, name: str, kind: str = "attachment") -> Response:
+    headers = {"cache-control": NEVER, "content-disposition": f'{kind}; filename="{name}"'}
     return Response(made.data, media_type=made.media_type, headers=headers)

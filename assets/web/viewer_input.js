@@ -246,7 +246,7 @@ function lightboxBindKeys(viewer) {
   const { signal, set } = viewer, act = viewer.act;
   const keys = {
     t: act.overlay, c: act.compare, a: act.all, i: act.invert, f: act.full, '?': act.help, '+': act.in, '-': act.out,
-    '0': act.fit, '=': act.fit, w: () => lightboxTool(viewer, 'window'), r: () => lightboxTool(viewer, 'ruler'),
+    '=': act.fit, w: () => lightboxTool(viewer, 'window'), r: () => lightboxTool(viewer, 'ruler'),
     h: () => { set.held = true; viewer.schedule(); },
   };
   const onDown = (event) => {

@@ -26,6 +26,8 @@ class Explainer:
         gradients: Whether it needs the backward pass.
         class_blind: True when the map does not depend on the target class.
         streams: How many inputs of the case it needs.
+        common_scale: True when the maps of all images are in one unit, so that one image can be
+            said to matter little next to another.
         settings: Everything that fixes its result.
         run: Trace to maps.
     """
@@ -38,6 +40,7 @@ class Explainer:
     gradients: bool = True
     class_blind: bool = False
     streams: int = 1
+    common_scale: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, offered: frozenset[str]) -> None:
@@ -65,6 +68,7 @@ def explainer(
     gradients: bool = True,
     class_blind: bool = False,
     streams: int = 1,
+    common_scale: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[[Trace], Maps]], Callable[[Trace], Maps]]:
     """Register a function from `Trace` to maps as an explanation method; see `Explainer`."""
@@ -81,6 +85,7 @@ def explainer(
                 gradients,
                 class_blind,
                 streams,
+                common_scale,
                 settings or {},
             ),
         )

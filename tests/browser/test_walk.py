@@ -143,7 +143,7 @@ def upload_own(page: Any, address: str, folder: Path) -> None:
 def see_agreement(page: Any, address: str) -> None:
     page.goto(f"{address}/app/")
     page.get_by_role("tab", name="Agreement").click()
-    page.get_by_text("2 reader(s) have rated", exact=False).wait_for(timeout=60_000)
+    page.get_by_text("2 readers have rated", exact=False).wait_for(timeout=60_000)
     page.get_by_text("Fleiss kappa", exact=False).first.wait_for(timeout=60_000)
     page.get_by_text("undefined", exact=False).first.wait_for(timeout=30_000)
 

@@ -50,7 +50,7 @@ def report_of(**parts: Any) -> Report:
 
 def test_the_id_follows_from_the_content() -> None:
     first = report_of()
-    assert first.id == f"LB-{first.digest[:12]}"
+    assert first.id == f"RP-{first.digest[:12]}"
     assert report_of(created=datetime(2027, 1, 1, tzinfo=UTC)).digest == first.digest
     assert report_of(ratings=[replace(GIVEN, comment="x")]).digest != first.digest
     louder = replace(HEAT, values=HEAT.values * 2)

@@ -212,7 +212,7 @@ def test_everything_of_the_record_is_printed(tmp_path: Path) -> None:
         f"4 - {ANCHOR}",
         "Fine.",
         "Has never seen a patient.",
-        "auc: 0.971; box: iou: 0.62",
+        "auc 0.971 box: iou 0.620",
         "Heat maps show association, not cause.",
         "disagree",
         "Signature:",
