@@ -11,6 +11,7 @@ SCRIPT = "() => { document.body.classList.add('dark'); document.documentElement.
 PAGE = """
 body, gradio-app { background: #0f1114 !important; }
 .gradio-container { max-width: none !important; padding: 0 !important; }
+.gradio-container { overflow: visible !important; }
 .gradio-container .fillable { padding: 0 !important; }
 .gradio-container .html-container { padding: 0 2px !important; }
 .gradio-container main > .column { gap: 2px !important; }

@@ -323,7 +323,9 @@ def test_the_agreement_page(services: Services) -> None:
             status="answered", value=value, comment="", revision=0,
         )  # fmt: skip
     text, coefficients, answers, table = agreement.shown(services.ratings.agreement(kit.ANN))
-    assert text.startswith("2 readers have rated") and coefficients["visible"] and answers["visible"]
+    assert (
+        text.startswith("2 readers have rated") and coefficients["visible"] and answers["visible"]
+    )
     rows = table["value"]
     assert rows and all(len(row) == len(agreement.HEADERS) for row in rows)
     cells = [cell for row in rows for cell in row]
