@@ -23,12 +23,6 @@ NOT_ASSESSED = "not assessed"
 NOT_STATED = "not stated"
 
 _RULE = Color(0.6, 0.6, 0.6)
-_TITLES = {
-    "rollout": "Attention rollout",
-    "gradcam": "Grad-CAM",
-    "relevance": "Gradient-weighted relevance",
-    "cross_modal": "Cross-modal relevance",
-}
 _LONGEST = 20_000
 
 
@@ -129,8 +123,10 @@ def clipped(words: str, most: int = 120) -> str:
 
 
 def method_title(name: str) -> str:
-    """Name of an explanation method for people."""
-    return _TITLES.get(name, clipped(name, 60))
+    """Name of an explanation method for people; the bare name of one that is not installed."""
+    from engine.explainers import EXPLAINERS
+
+    return EXPLAINERS[name].title if name in EXPLAINERS else clipped(name, 60)
 
 
 def target_words(explanation: Explanation) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from app.ui.panels import MOUNTS, panel_markup, panel_script, panel_style, theme_css
 from engine.metrics.protocol import QUESTIONS
+from tests.browser.served import Answering
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Panel harness</title>
 <link rel="icon" href="data:,"><style>body{{margin:0}} {theme}</style>
@@ -55,8 +56,8 @@ def thumbnail(seed: int) -> bytes:
     return cv2.imencode(".png", np.clip(grey, 0, 255).astype(np.uint8))[1].tobytes()
 
 
-def _handler(desk: Desk) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _handler(desk: Desk) -> type[Answering]:
+    class Handler(Answering, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             """Answers with a page, its script, or a thumbnail."""
             name = self.path.split("?")[0].strip("/")
@@ -86,17 +87,6 @@ def _handler(desk: Desk) -> type[BaseHTTPRequestHandler]:
                 self.connection.close()
                 return
             self._answer(desk.status, json.dumps(desk.answer).encode(), "application/json")
-
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Stays silent."""
 
     return Handler
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from app.ui.viewer import viewer_markup, viewer_script, viewer_style
+from tests.browser.served import Answering
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Viewer harness</title>
 <link rel="icon" href="data:,"><style>body{{margin:0;background:#0f1114}}</style>
@@ -41,11 +42,11 @@ class Layers:
     asked: list[str] = field(default_factory=list)
 
 
-def _handler(layers: Layers) -> type[BaseHTTPRequestHandler]:
+def _handler(layers: Layers) -> type[Answering]:
     page = PAGE.format(style=viewer_style(), markup=viewer_markup()).encode()
     script = f"window.viewerText = {json.dumps(viewer_script())};{BOOT}".encode()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             """Answers with the page, the script, or one layer."""
             path = self.path.split("?")[0]
@@ -58,17 +59,6 @@ def _handler(layers: Layers) -> type[BaseHTTPRequestHandler]:
                 found = layers.files.get(path, 404)
                 status, body = (found, b"") if isinstance(found, int) else (200, found)
                 self._answer(status, body, "application/octet-stream")
-
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Stays silent."""
 
     return Handler
 

@@ -61,10 +61,15 @@ def test_ordinal_minimiser_puts_most_mass_on_the_grade(levels):
         assert float(logits.softmax(1)[0, grade].detach()) > 0.8
 
 
-def test_far_ordinal_errors_cost_more():
-    near = compute_ordinal_loss(torch.tensor([[0.0, 4.0, 0.0]]), torch.tensor([0]))
-    far = compute_ordinal_loss(torch.tensor([[0.0, 0.0, 4.0]]), torch.tensor([0]))
-    assert float(far) >= float(near)
+def test_every_ordinal_error_costs_more_than_the_right_grade():
+    for grade in range(4):
+        logits = torch.eye(4) * 4
+        costs = [
+            float(compute_ordinal_loss(logits[guess : guess + 1], torch.tensor([grade])))
+            for guess in range(4)
+        ]
+        wrong = [cost for guess, cost in enumerate(costs) if guess != grade]
+        assert min(wrong) > costs[grade] + 0.5
 
 
 def test_box_loss(oracle):

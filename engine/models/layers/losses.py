@@ -62,8 +62,9 @@ def corn_loss(ordinal: Tensor, grades: Tensor) -> Tensor:
 def compute_ordinal_loss(grade_logits: Tensor, grades: Tensor) -> Tensor:
     """CORN loss of grade log-probabilities (or unnormalised logits) over all K levels.
 
-    The conditional logits follow exactly from the distribution: log P(> k) - log P(= k). A far
-    error costs more than a near one, and the minimiser puts all mass on the true grade.
+    The conditional logits follow exactly from the distribution: log P(> k) - log P(= k). The
+    minimiser puts all mass on the true grade. How far a wrong grade lies enters through the
+    thresholds it crosses, not as a weight: for the lowest grade only the first threshold counts.
 
     Args:
         grade_logits: (B, K). grades: (B,) int, 0 to K - 1.
