@@ -72,6 +72,13 @@ def explain(
     target: Annotated[str | None, typer.Option(help="Class to explain; the leading one.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of a model card.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="npz, png, nifti, dicom: repeat it, or separate by commas; npz,png if none.",
+        ),
+    ] = None,
     names: Annotated[
         bool,
         typer.Option(
@@ -83,8 +90,13 @@ def explain(
     """Predict and explain the cases in files or folders; exit 1 if any could not be served."""
     from app.commands.explain import run
 
-    chosen = [name.strip() for name in methods.split(",") if name.strip()]
-    raise typer.Exit(run(paths, out, chosen, target, model, device, names=names))
+    chosen, written = _listed([methods]), _listed(formats or ["npz,png"])
+    raise typer.Exit(run(paths, out, chosen, target, model, device, names=names, formats=written))
+
+
+def _listed(texts: list[str]) -> list[str]:
+    """Words between commas, of an option that may be repeated."""
+    return [word.strip() for text in texts for word in text.split(",") if word.strip()]
 
 
 @app.command()

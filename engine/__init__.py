@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine.io import read_case
+    from engine.toolkit import ExplainabilityToolkit
     from engine.workflow import explain, load_system, predict
 
-__all__ = ["explain", "load_system", "predict", "read_case"]
+__all__ = ["ExplainabilityToolkit", "explain", "load_system", "predict", "read_case"]
 
 _HOMES = {
+    "ExplainabilityToolkit": "engine.toolkit",
     "read_case": "engine.io",
     "predict": "engine.workflow",
     "explain": "engine.workflow",

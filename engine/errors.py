@@ -47,5 +47,9 @@ class InvalidRecipe(EngineError):
     """A training recipe has an unknown field, or a value out of range."""
 
 
+class Cancelled(EngineError):
+    """Someone stopped a long computation; nothing of it is kept."""
+
+
 class UnknownName(EngineError, KeyError):
     """A registry has no part of this name."""

@@ -36,6 +36,24 @@ class Placement:
     inner: tuple[int, int]
     offset: tuple[int, int]
 
+    @property
+    def covered(self) -> tuple[float, float, float, float]:
+        """The whole canvas in source pixels: top, left, height, width; may reach beyond it."""
+        down, across = self.height / self.inner[0], self.width / self.inner[1]
+        return (
+            self.top - self.offset[0] * down,
+            self.left - self.offset[1] * across,
+            self.size * down,
+            self.size * across,
+        )
+
+    @property
+    def seen(self) -> BoolArray:
+        """Source pixels that lie in the crop, (H, W) bool."""
+        mask = np.zeros(self.source, dtype=bool)
+        mask[self.top : self.top + self.height, self.left : self.left + self.width] = True
+        return mask
+
     def to_canvas(self, pixels: FloatArray, fill: float = 0.0) -> FloatArray:
         """Crop, resize and pad; (H, W) or (H, W, C) to (size, size) or (size, size, C)."""
         crop = pixels[self.top : self.top + self.height, self.left : self.left + self.width]

@@ -294,6 +294,38 @@ class Explanation:
     weights_digest: str
     seconds: float = 0.0
 
+    @property
+    def values(self) -> FloatArray:
+        """Maps of one size together, (B, H, W): those of a batch, or of a case's first image."""
+        first = self.maps[0].values
+        alike = [heat.values for heat in self.maps if heat.values.shape == first.shape]
+        return np.stack(alike if len(alike) == len(self.maps) else [first])
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one metric says of one map, with all that is needed to read the number.
+
+    Args:
+        metric: Registry name of the metric.
+        value: The number; None where it is undefined, and then `note` says why.
+        unit: Unit in words, such as "share of the heat", "probability" or "mm".
+        better: Which direction is better; "neither" for a mere description.
+        chance: Value that a map without information is expected to get; None where there is none.
+        n: Sample size: how many evaluations, points or draws stand behind the number, >= 0.
+        note: Settings that the number depends on (baseline, step, tolerance), or why it is absent.
+        image: Position in the case of the image it was measured on; None where it has no one image.
+    """
+
+    metric: str
+    value: float | None
+    unit: str
+    better: Literal["higher", "lower", "neither"]
+    chance: float | None
+    n: int
+    note: str = ""
+    image: int | None = None
+
 
 @dataclass(frozen=True)
 class ModelCard:

@@ -1,65 +1,63 @@
-"""How a model is read, and about what: taps, one captured pass, and targets.
-
-A model places `Tap` modules where it may be read. `capture` hooks them, runs one forward and at
-most one backward pass, and leaves the model as it was. Explainers see the `Trace` only.
-"""
+"""One captured pass of a model, and all that explanation methods may know of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.errors import IncompatibleExplainer
+from engine.listening import Heard, Tap, at_rest, at_taps
+from engine.probe import Probe, autocast, chosen
+from engine.progress import Progress
+from engine.targets import ClassTarget, RegionTarget, Target
+
+__all__ = [
+    "ClassTarget", "Inputs", "Reading", "RegionTarget", "Span", "Subject", "Tap", "Target",
+    "Trace", "at_rest", "autocast", "capture", "enlarged",
+]  # fmt: skip
 
 Inputs = Mapping[str, Tensor | None]
 
 
-class Tap(nn.Module):
-    """An identity that marks a tensor that may be read.
-
-    Args:
-        kind: What passes through: "attention" (B, H, Nq, Nk) post-softmax within a stream, "cross"
-            the same between two streams, "readout" the same from one learned query, or "features"
-            (B, N, D).
-    """
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
-
-    @property
-    def is_read(self) -> bool:
-        """True while a trace listens, so that the model computes attention explicitly."""
-        return bool(self._forward_hooks)
-
-    def forward(self, values: Tensor, stream: str = "", source: str = "") -> Tensor:
-        """Return `values`; `stream` names the queries' input and `source` the keys' input."""
-        return values
-
-
 @dataclass(frozen=True)
 class Span:
-    """The tokens of one input: `prefix` tokens first, then a grid of patches, row by row."""
+    """The tokens of one input: `prefix` tokens first, then a grid of patches, row by row.
+
+    Args:
+        prefix: Tokens before the first patch (class, distillation, registers).
+        grid: Rows and columns of patches; of a convolutional network, of its last feature map.
+        input: Name of the tensor in the network's inputs; the stream's own name when empty.
+        readers: Tokens from which the class is read; empty where all patches are averaged.
+        words: Tokens of a text, in order; empty for an image. Words have no grid.
+        black: Value of black in the input's normalised units, one per channel.
+    """
 
     prefix: int
     grid: tuple[int, int]
+    input: str = ""
+    readers: tuple[int, ...] = (0,)
+    words: tuple[str, ...] = ()
+    black: tuple[float, ...] = (0.0,)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one tap saw.
+    """What was heard at one place of the pass.
 
     Args:
-        kind: Kind of the tap.
+        kind: As in `Heard`, or "input".
         stream: Input that the queries (or features) belong to.
         source: Input that the keys belong to.
-        values: The tensor, detached.
+        values: The tensor, detached, float32.
         gradients: Derivative of the target's score with respect to it, or None.
+        layer: Name of the module that gave it, where it was asked for by name.
+        relevance: LRP relevance of an attention matrix, where a relevance sweep was asked for.
     """
 
     kind: str
@@ -67,17 +65,29 @@ class Reading:
     source: str
     values: Tensor
     gradients: Tensor | None
+    layer: str = ""
+    relevance: Tensor | None = None
 
 
 @dataclass(frozen=True)
-class ClassTarget:
-    """Explain the logit of one class per image."""
+class Subject:
+    """A network as explanation methods meet it.
 
-    classes: Tensor
+    Args:
+        network: The network. run: Inputs to output, taking the network's other arguments along.
+        spans: Tokens of each input.
+        listen: (kinds, gradients) to a context manager that yields the growing list of `Heard`.
+        hold: (inputs, stream) to arguments of `run` that spare it what does not depend on that
+            stream; one row per image.
+        options: Keyword arguments of `run` in the captured pass.
+    """
 
-    def __call__(self, logits: Tensor) -> Tensor:
-        """Logits (B, K) to scores (B,)."""
-        return logits.gather(1, self.classes.to(logits.device)[:, None])[:, 0]
+    network: nn.Module
+    run: Callable[..., Any]
+    spans: Mapping[str, Span]
+    listen: Callable[[frozenset[str], bool], AbstractContextManager[list[Heard]]] | None = None
+    hold: Callable[[Inputs, str], Mapping[str, Any]] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,19 +95,21 @@ class Trace:
     """One captured pass; all that an explainer may know.
 
     Args:
-        logits: (B, K), detached.
         spans: Tokens of each input.
         readings: In the order of the forward pass.
-        score: The model as a function from inputs to the target's probability (B,), without
-            gradients, for methods that perturb.
         inputs: The tensors that were given.
+        probe: Stream to the model as a function of that input.
     """
 
-    logits: Tensor
     spans: Mapping[str, Span]
     readings: tuple[Reading, ...]
-    score: Callable[[Inputs], Tensor]
     inputs: Inputs
+    probe: Callable[[str], Probe]
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Streams that are images."""
+        return tuple(stream for stream, span in self.spans.items() if not span.words)
 
     def read(self, kind: str, stream: str, source: str | None = None) -> tuple[Reading, ...]:
         """Readings of a kind whose queries belong to `stream` (and keys to `source`), in order."""
@@ -109,6 +121,31 @@ class Trace:
             and (source is None or reading.source == source)
         )
 
+    def features(self, stream: str, layer: str | None = None) -> Reading:
+        """The feature map of a layer, (B, K, h, w), prefix tokens dropped; the last when None.
+
+        Raises:
+            IncompatibleExplainer: No such feature map was heard.
+        """
+        found = [r for r in self.read("features", stream) if layer is None or r.layer == layer]
+        if not found:
+            raise IncompatibleExplainer("The model has no feature map of this name.")
+        return found[-1]
+
+    def rows(self, stream: str, size: int) -> Tensor:
+        """The tokens from which the class is read, as averaging weights, (1, 1, size)."""
+        span = self.spans[stream]
+        readers = span.readers or tuple(range(size - span.grid[0] * span.grid[1], size))
+        row = torch.zeros(1, 1, size)
+        row[..., list(readers)] = 1 / len(readers)
+        return row
+
+    def image(self, stream: str) -> Tensor:
+        """The input tensor of a stream, (B, C, H, W)."""
+        tensor = self.inputs[self.spans[stream].input or stream]
+        assert tensor is not None
+        return tensor
+
     def grid(self, tokens: Tensor, stream: str) -> Tensor:
         """Drop the prefix tokens and lay the rest out: (B, N) to (B, h, w)."""
         span = self.spans[stream]
@@ -116,112 +153,122 @@ class Trace:
         return patches.reshape(len(tokens), *span.grid)
 
 
-@contextmanager
-def at_rest(network: nn.Module) -> Iterator[nn.Module]:
-    """Evaluation mode with frozen parameters; both are restored afterwards."""
-    training = [module for module in network.modules() if module.training]
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    for module in training:
-        module.training = False
-    for parameter in learning:
-        parameter.requires_grad_(False)
-    try:
-        yield network
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
-        for module in training:
-            module.training = True
-
-
-@contextmanager
-def _listening(
-    network: nn.Module, kinds: frozenset[str], gradients: bool
-) -> Iterator[list[tuple[Any, ...]]]:
-    """Collect what passes the taps; with gradients, the graph begins at the first of them."""
-    heard: list[tuple[Any, ...]] = []
-
-    def hook(tap: Tap, arguments: tuple[Any, ...], values: Tensor) -> Tensor:
-        stream, source = (*arguments[1:], "", "")[:2]
-        if gradients and not values.requires_grad:
-            values = values.detach().requires_grad_()
-        heard.append((tap.kind, stream, source or stream, values))
-        return values
-
-    taps = [m for m in network.modules() if isinstance(m, Tap) and m.kind in kinds]
-    handles = [tap.register_forward_hook(hook) for tap in taps]
-    try:
-        yield heard
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def capture(
-    network: nn.Module,
+    subject: Subject,
     inputs: Inputs,
-    target: Callable[[Tensor], Tensor],
+    target: Target,
     *,
-    spans: Mapping[str, Span],
     kinds: frozenset[str],
     gradients: bool = True,
-    logits_of: Callable[[Any], Tensor] = lambda output: output,
-    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Trace, Any]:
-    """Run the network once, forward and (if asked) backward, and read its taps.
+    """Run the network once, forward and (if asked) backward, and read it.
 
-    Parameters are frozen during the pass, the graph begins where the first tap is read, and no
-    `.grad` is written; hooks are removed whatever happens.
+    Parameters are frozen during the pass, the graph begins at the first tensor that is read, and no
+    `.grad` is written; the network is left as it was, whatever happens.
 
     Args:
-        network: Called as `network(**inputs)`.
+        subject: The network and how it is heard.
         inputs: Tensors by name; None where an input is absent.
-        target: Logits (B, K) to scores (B,). Samples do not interact in evaluation mode, so one
-            backward pass of the sum serves the whole batch.
-        spans: Tokens of each input.
-        kinds: Kinds of taps to read.
+        target: What is explained. Samples do not interact in evaluation mode, so one backward pass
+            of the sum serves the whole batch.
+        kinds: Kinds to read; "input" reads the inputs themselves, "lrp" adds the relevance sweep.
         gradients: Whether readings carry gradients.
-        logits_of: Finds the logits in the network's output.
-        options: Further keyword arguments of the network.
+        progress: Told of every later evaluation by a probe.
 
     Returns:
-        The trace, and the network's output, detached where it is a mapping of tensors.
+        The trace, and the network's output, detached where it is a tensor or a mapping of tensors.
 
     Raises:
-        IncompatibleExplainer: A tensor read has no gradient path to the target.
+        IncompatibleExplainer: Nothing that is read has a gradient path to the target.
     """
-    with (
-        at_rest(network),
-        _listening(network, kinds, gradients) as heard,
-        torch.set_grad_enabled(gradients),
-    ):
-        output = network(**inputs, **(options or {}))
-        logits = logits_of(output)
-        tensors = [values for *_, values in heard]
-        slopes: tuple[Tensor | None, ...] = (None,) * len(tensors)
-        if gradients and tensors:
-            if not logits.requires_grad:
-                raise IncompatibleExplainer(
-                    "Nothing that the model lets be read leads from this image to the class."
-                )
-            score = target(logits.float()).sum()
-            slopes = torch.autograd.grad(score, tensors, allow_unused=True)
+    network = subject.network
+    listen = subject.listen or (lambda wanted, slopes: at_taps(network, wanted, slopes))
+    with torch.inference_mode(False), at_rest(network), torch.set_grad_enabled(gradients):
+        given, heard_inputs = _leaves(subject, inputs, "input" in kinds and gradients)
+        with listen(kinds, gradients) as heard, autocast(_device(inputs)):
+            output = subject.run(given, **subject.options)
+        settled = target.settled(output)
+        heard = [*heard_inputs, *heard]
+        slopes = _slopes(settled, output, heard) if gradients else (None,) * len(heard)
     readings = tuple(
-        Reading(
-            kind,
-            stream,
-            source,
-            values.detach().float(),
-            None if not gradients else _or_zeros(slope, values),
-        )
-        for (kind, stream, source, values), slope in zip(heard, slopes, strict=True)
+        _reading(subject, entry, slope, gradients)
+        for entry, slope in zip(heard, slopes, strict=True)
     )
-    trace = Trace(logits.detach(), spans, readings, _scorer(network, target, logits_of), inputs)
-    return trace, _detached(output)
+    watched = progress or Progress()
+
+    def probe(stream: str) -> Probe:
+        return _probe(subject, inputs, settled, stream, watched)
+
+    return Trace(subject.spans, readings, inputs, probe), _detached(output)
 
 
-def _or_zeros(slope: Tensor | None, values: Tensor) -> Tensor:
-    return torch.zeros_like(values, dtype=torch.float32) if slope is None else slope.float()
+def _device(inputs: Inputs) -> torch.device:
+    return next(tensor.device for tensor in inputs.values() if tensor is not None)
+
+
+def _leaves(subject: Subject, inputs: Inputs, begin: bool) -> tuple[Inputs, list[Heard]]:
+    """The inputs; where they are to be read, as the beginnings of the graph."""
+    given = {name: _own(tensor) for name, tensor in inputs.items()}
+    heard: list[Heard] = []
+    if not begin:
+        return given, heard
+    for stream, span in subject.spans.items():
+        name = span.input or stream
+        tensor = given[name]
+        if tensor is not None and not span.words:
+            given[name] = leaf = tensor.detach().clone().requires_grad_()
+            heard.append(Heard("input", stream, stream, leaf))
+    return given, heard
+
+
+def _own(tensor: Tensor | None) -> Tensor | None:
+    """A tensor that autograd may keep; those made in inference mode must be copied."""
+    return tensor.clone() if tensor is not None and tensor.is_inference() else tensor
+
+
+def _slopes(target: Target, output: Any, heard: list[Heard]) -> tuple[Tensor | None, ...]:
+    if not heard:
+        return ()
+    score = target.scores(output)
+    if not score.requires_grad:
+        raise IncompatibleExplainer(
+            "Nothing that the model lets be read leads from this image to the class."
+        )
+    tensors = [entry.values for entry in heard]
+    slopes = torch.autograd.grad(score.sum(), tensors, allow_unused=True)
+    return tuple(slopes)
+
+
+def _reading(subject: Subject, entry: Heard, slope: Tensor | None, gradients: bool) -> Reading:
+    values = entry.values.detach().float()
+    slopes = None
+    if gradients:
+        slopes = torch.zeros_like(values) if slope is None else slope.float()
+    if entry.kind == "features":
+        span = subject.spans[entry.stream]
+        values = as_maps(values, span, last=entry.channels_last)
+        slopes = None if slopes is None else as_maps(slopes, span, last=entry.channels_last)
+    return Reading(entry.kind, entry.stream, entry.source, values, slopes, entry.layer)
+
+
+def _probe(
+    subject: Subject, inputs: Inputs, target: Target, stream: str, progress: Progress
+) -> Probe:
+    span = subject.spans[stream]
+    name = span.input or stream
+    image = inputs[name]
+    assert image is not None
+    with torch.no_grad(), at_rest(subject.network), autocast(image.device):
+        held = {} if subject.hold is None else subject.hold(inputs, stream)
+    rest = {other: tensor for other, tensor in inputs.items() if other != name}
+
+    def call(images: Tensor, owners: Tensor) -> Any:
+        others = chosen({k: v for k, v in rest.items() if k not in held}, owners)
+        return subject.run({**others, name: images}, **chosen(held, owners))
+
+    black = torch.tensor(span.black, device=image.device).expand(image.shape[1])
+    return Probe(image, black, subject.network, call, target.scores, target.shares, progress)
 
 
 def _detached(output: Any) -> Any:
@@ -230,14 +277,36 @@ def _detached(output: Any) -> Any:
     return output.detach() if isinstance(output, Tensor) else output
 
 
-def _scorer(
-    network: nn.Module,
-    target: Callable[[Tensor], Tensor],
-    logits_of: Callable[[Any], Tensor],
-) -> Callable[[Inputs], Tensor]:
-    def score(inputs: Inputs) -> Tensor:
-        with at_rest(network), torch.no_grad():
-            logits = logits_of(network(**inputs)).float()
-        return target(logits.log_softmax(1)).exp()
+def as_maps(values: Tensor, span: Span, *, last: bool = False) -> Tensor:
+    """Features in any layout as (B, K, h, w), prefix tokens dropped.
 
-    return score
+    Args:
+        values: (B, K, h, w), (B, h, w, K) when `last`, or tokens (B, N, K).
+        span: The stream; its grid tells the shape of the tokens, or their proportions.
+
+    Raises:
+        IncompatibleExplainer: The tokens fill no grid.
+    """
+    if values.ndim == 4:
+        return values.permute(0, 3, 1, 2) if last else values
+    if values.ndim != 3:
+        raise IncompatibleExplainer("What this layer gives is no map of features over the image.")
+    rows, columns = span.grid
+    if values.shape[1] != span.prefix + rows * columns:
+        rows, columns = _proportioned(values.shape[1], rows / columns)
+    patches = values[:, values.shape[1] - rows * columns :]
+    return patches.transpose(1, 2).reshape(len(values), -1, rows, columns)
+
+
+def _proportioned(count: int, ratio: float) -> tuple[int, int]:
+    rows = max(1, round((count * ratio) ** 0.5))
+    if count % rows:
+        raise IncompatibleExplainer("The tokens of this layer fill no grid over the image.")
+    return rows, count // rows
+
+
+def enlarged(grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (B, h, w) at (B, H, W): bilinear between the centres of cells, ends repeated."""
+    if tuple(grid.shape[1:]) == size:
+        return grid
+    return F.interpolate(grid[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
 from engine.cards import DEFAULT_MODEL, cards_folder, known_cards, read_card
-from engine.errors import EngineError, UnknownName
+from engine.errors import Cancelled, EngineError, IncompatibleExplainer, UnknownName
 from engine.explainers import EXPLAINERS, Explainer
 from engine.models import MODELS, Prepared, System
-from engine.records import Case, Explanation, FloatArray, HeatMap, ModelCard, Prediction
-from engine.trace import ClassTarget, Trace, capture
+from engine.progress import Progress
+from engine.records import BoolArray, Case, Explanation, FloatArray, HeatMap, ModelCard, Prediction
+from engine.trace import ClassTarget, RegionTarget, Target, Trace, autocast, capture
 
 logger = logging.getLogger(__name__)
 
@@ -105,12 +107,24 @@ def predict(system: System, case: Case, frames: Mapping[int, int] | None = None)
     return system.read(output, prepared, case, time.perf_counter() - started)
 
 
+PREDICTED = "predicted"
+"""Instead of a region: what the model itself segmented."""
+
+LESION = "segmented lesion"
+"""Name of the target where a region is explained, not a class."""
+
+
 def explain(
     system: System,
     case: Case,
     methods: Sequence[str] = DEFAULT_METHODS,
     target: str | None = None,
     frames: Mapping[int, int] | None = None,
+    *,
+    region: BoolArray | str | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Progress | None = None,
+    raw: bool = False,
 ) -> Analysis:
     """Prediction and all explanations from one shared pass.
 
@@ -118,98 +132,153 @@ def explain(
         system: The system. case: The case. methods: Registry names.
         target: Class to explain, by name or number; the leading class when None.
         frames: Frame to read by image position.
+        region: Explains the segmentation instead of the class: the summed lesion score over a
+            region of the first image the model reads, (H, W) bool in source pixels, or over what
+            the model segmented (`PREDICTED`).
+        settings: By method, settings that differ from its defaults.
+        progress: Told of every evaluation of the model; its watcher may cancel.
+        raw: Whether maps stay on the method's own grid over the model's input.
 
     Returns:
         Maps lie in source pixels. A method that the case cannot serve for want of a second image
         gives zero maps flagged as not localised; one that the model cannot serve is in `refused`.
 
     Raises:
-        UnknownName: No such method or class.
+        UnknownName: No such method, class or setting.
         UnsupportedImage: The case has no image that this system reads.
+        EmptyMask: The region to be explained holds nothing.
+        Cancelled: The watcher asked to stop.
     """
-    chosen = [EXPLAINERS[name] for name in dict.fromkeys(methods)]
+    wanted = [EXPLAINERS[name] for name in dict.fromkeys(methods)]
+    chosen = {e.name: e.chosen((settings or {}).get(e.name, {})) for e in wanted}
     started = time.perf_counter()
     prepared = system.prepare(case, frames)
-    goal = _Goal(None if target is None else class_index(system.card, target))
-    able = [e for e in chosen if e.needs <= system.offers and e.streams <= len(prepared.views)]
-    with autocast(system.device):
-        trace, output = capture(
-            system.network,
-            prepared.inputs,
-            goal,
-            spans=prepared.spans,
-            kinds=frozenset().union(*(e.needs for e in able), {"readout"} if able else set()),
-            gradients=any(e.gradients for e in able),
-            logits_of=system.logits,
-            options=prepared.options,
-        )
+    goal = _goal(system, prepared, target, region)
+    able = [
+        e
+        for e in wanted
+        if e.needs <= system.offers | _given(prepared) and e.streams <= len(prepared.views)
+    ]
+    trace, output = capture(
+        system.subject(prepared),
+        prepared.inputs,
+        goal,
+        kinds=frozenset().union(*(e.needs for e in able), {"readout"} if able else set()),
+        gradients=any(e.gradients for e in able),
+        progress=progress,
+    )
     prediction = system.read(output, prepared, case, time.perf_counter() - started)
-    name = system.card.classes[class_index(system.card, target, prediction)]
+    name = LESION
+    if region is None:
+        name = system.card.classes[class_index(system.card, target, prediction)]
     explanations, refused = [], {}
-    for method in chosen:
+    for method in wanted:
         try:
-            method.check(system.offers)
-            explanations.append(_explanation(method, trace, prepared, system.card, name))
+            method.check(system.offers | _given(prepared), system.lacks)
+            explanations.append(
+                _explanation(method, chosen[method.name], trace, prepared, system.card, name, raw)
+            )
+        except Cancelled:
+            raise
         except EngineError as error:
             refused[method.name] = str(error)
     logger.info("explained %s with %s: %d maps", case.id, system.card.name, len(explanations))
     return Analysis(prediction, tuple(explanations), refused)
 
 
-class _Goal:
-    """The class asked for, or the leading class of each image, found in the same pass."""
-
-    def __init__(self, index: int | None) -> None:
-        self._index = index
-
-    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
-        classes = (
-            logits.argmax(1)
-            if self._index is None
-            else torch.full((len(logits),), self._index, device=logits.device)
-        )
-        return ClassTarget(classes)(logits)
+def _given(prepared: Prepared) -> frozenset[str]:
+    """Kinds of readings that depend on the case: a text, where there is one."""
+    return frozenset({"text"} if any(span.words for span in prepared.spans.values()) else ())
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 autocast on CUDA; full precision on CPU."""
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+def _goal(
+    system: System, prepared: Prepared, target: str | None, region: BoolArray | str | None
+) -> Target:
+    """A class, or a region of the segmentation."""
+    if region is None:
+        index = None if target is None else class_index(system.card, target)
+        classes = None if index is None else torch.tensor([index], device=system.device)
+        return ClassTarget(classes, system.logits)
+    if isinstance(region, str):
+        return RegionTarget(None, system.segmentation)
+    view = next(iter(prepared.views.values()))
+    if region.shape != view.placement.source:
+        raise IncompatibleExplainer("The region has not the size of the image that it lies on.")
+    canvas = view.placement.to_canvas(region.astype(np.float32))
+
+    def fitted(output: Any) -> torch.Tensor:
+        return system.segmentation(output)
+
+    with torch.no_grad():
+        shape = fitted(system.network(**prepared.inputs, **prepared.options)).shape[-2:]
+    small = cv2.resize(canvas, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
+    return RegionTarget(torch.from_numpy(small >= 0.5)[None].to(system.device), fitted)
 
 
 def _explanation(
-    method: Explainer, trace: Trace, prepared: Prepared, card: ModelCard, target: str
+    method: Explainer,
+    settings: Mapping[str, Any],
+    trace: Trace,
+    prepared: Prepared,
+    card: ModelCard,
+    target: str,
+    raw: bool = False,
 ) -> Explanation:
     started = time.perf_counter()
-    settings = {**method.settings, "class_blind": method.class_blind}
+    facts = {
+        **method.facts,
+        **settings,
+        "class_blind": method.class_blind,
+        "signed": method.signed,
+    }
     if method.streams > len(prepared.views):
         reason = "The case has no second image for the model to relate this one to."
         maps = tuple(_nothing(prepared, stream, reason) for stream in prepared.views)
     else:
-        grids = {stream: grid[0].cpu().numpy() for stream, grid in method.run(trace).items()}
+        found = method.run(trace, **settings)
+        grids = {stream: grid[0].float().cpu().numpy() for stream, grid in found.items()}
         scale = max(float(np.abs(grid).max()) for grid in grids.values())
         floor = NEGLIGIBLE * scale if method.common_scale else 0.0
+        place = _unplaced if raw else placed
         maps = tuple(
-            _placed(grids[stream], prepared, stream, floor)
+            place(grids[stream], prepared, stream, floor)
             for stream in prepared.views
             if stream in grids
         )
+    views = {view.image: view.placement for view in prepared.views.values()}
+    facts["areas"] = [list(views[heat.image].covered) for heat in maps]
     seconds = time.perf_counter() - started
-    return Explanation(method.name, target, maps, settings, card.name, card.weights_digest, seconds)
+    return Explanation(method.name, target, maps, facts, card.name, card.weights_digest, seconds)
 
 
-def _placed(grid: FloatArray, prepared: Prepared, stream: str, floor: float) -> HeatMap:
+def flatness(values: FloatArray) -> str:
+    """Why a map shows no region, in one sentence; empty where one stands out."""
+    if not np.isfinite(values).all():
+        return "The method gave values that are not numbers."
+    spread, largest = float(np.ptp(values)), float(np.abs(values).max())
+    if largest < 1e-12 or spread < FLATNESS * largest:
+        return "The map is flat: no region stands out."
+    return ""
+
+
+def placed(grid: FloatArray, prepared: Prepared, stream: str, floor: float) -> HeatMap:
     """A grid on its image; flat maps, and those that stay below `floor`, are flagged."""
     view = prepared.views[stream]
     shape = (int(grid.shape[0]), int(grid.shape[1]))
-    if not np.isfinite(grid).all():
-        return _nothing(prepared, stream, "The method gave values that are not numbers.")
     inside = grid[view.placement.inside(shape)]
-    spread, largest = float(np.ptp(inside)), float(np.abs(inside).max())
-    if largest < 1e-12 or spread < FLATNESS * largest:
-        return _nothing(prepared, stream, "The map is flat: no region stands out.")
-    if largest < floor:
-        return _nothing(prepared, stream, "Next to the other image this one hardly matters here.")
+    reason = flatness(inside)
+    if not reason and float(np.abs(inside).max()) < floor:
+        reason = "Next to the other image this one hardly matters here."
+    if reason:
+        return _nothing(prepared, stream, reason)
     return HeatMap(view.image, view.frame, view.placement.to_source(grid, None), shape)
+
+
+def _unplaced(grid: FloatArray, prepared: Prepared, stream: str, floor: float) -> HeatMap:
+    """A grid as the method gave it."""
+    view, reason = prepared.views[stream], flatness(grid)
+    shape = (int(grid.shape[0]), int(grid.shape[1]))
+    return HeatMap(view.image, view.frame, grid, shape, not reason, reason)
 
 
 def _nothing(prepared: Prepared, stream: str, reason: str) -> HeatMap:

@@ -26,6 +26,7 @@ def run(
     device: str,
     *,
     names: bool = False,
+    formats: Sequence[str] = ("npz", "png"),
 ) -> int:
     """Explain every case; failures are one sentence each and do not stop the rest.
 
@@ -35,12 +36,13 @@ def run(
         paths: Files, folders or archives. out: Gets one folder a case.
         methods: Registry names. target: Class to explain. model: Name of a card.
         device: "auto", "cpu" or "cuda".
+        formats: How the maps are written: npz, png, nifti or dicom.
         names: Whether the lines on the terminal tell the file names too; nothing else does.
 
     Returns:
         1 if any input could not be served, else 0.
     """
-    from engine.export import write_explanations
+    from engine.export import checked_formats, write_explanations
     from engine.io import gather
     from engine.workflow import DEFAULT_MODEL, EXPLAINERS, class_index, explain, load_system
 
@@ -48,6 +50,9 @@ def run(
         raise InvalidInput("Name at least one explanation method.")
     for name in methods:
         EXPLAINERS[name]
+    if not formats:
+        raise InvalidInput("Name at least one format for the results.")
+    checked_formats(formats)
     present = [path for path in paths if _exists(path)]
     for number, path in enumerate(paths, 1):
         if path not in present:
@@ -68,7 +73,7 @@ def run(
             analysis = explain(system, case, methods, target)
             write_explanations(
                 out / case.id, case, system.card, analysis.prediction,
-                analysis.explanations, analysis.refused, f"Lightbox {VERSION}",
+                analysis.explanations, analysis.refused, f"Lightbox {VERSION}", formats=formats,
             )  # fmt: skip
         except EngineError as error:
             failed += 1

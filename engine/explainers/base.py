@@ -8,12 +8,22 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.errors import IncompatibleExplainer
+from engine.errors import IncompatibleExplainer, UnknownName
 from engine.registry import Registry
-from engine.trace import Trace
 
 Maps = dict[str, Tensor]
-"""By stream: (B, h, w) on the token grid, unnormalised."""
+"""By stream: (B, h, w) on the method's own grid, unnormalised."""
+
+FAMILIES: Mapping[str, str] = {
+    "attention": "Attention: where the model looks",
+    "relevance": "Relevance: attention that matters to the class",
+    "activation": "Class activation: features that raise the class",
+    "gradient": "Gradients: pixels to which the class is sensitive",
+    "perturbation": "Perturbation: what happens when regions are hidden",
+    "cross-modal": "Between inputs: image to image, image to text",
+    "parts": "Parts: what was learnt, and from which case",
+}
+"""Families of methods with their titles, in the order in which they are offered."""
 
 
 @dataclass(frozen=True)
@@ -21,39 +31,69 @@ class Explainer:
     """One explanation method.
 
     Args:
-        name: Registry name. title: Name for people. summary: What the map means, one sentence.
-        needs: Kinds of taps it reads; all are required.
+        name: Registry name. title: Name for people.
+        summary: What the map means, one sentence in plain language.
+        limits: What it cannot say, one sentence in plain language.
+        family: Key of `FAMILIES`.
+        needs: Kinds of readings that it reads; all are required.
         gradients: Whether it needs the backward pass.
         class_blind: True when the map does not depend on the target class.
+        signed: True when values below zero speak against the class.
         streams: How many inputs of the case it needs.
         common_scale: True when the maps of all images are in one unit, so that one image can be
             said to matter little next to another.
-        settings: Everything that fixes its result.
-        run: Trace to maps.
+        slow: True when it runs the model many times.
+        settings: What may be chosen, with defaults; each arrives at `run` as a keyword.
+        facts: What else fixes its result.
+        run: Trace and settings to maps.
     """
 
     name: str
     title: str
     summary: str
+    limits: str
+    family: str
     needs: frozenset[str]
-    run: Callable[[Trace], Maps]
+    run: Callable[..., Maps]
     gradients: bool = True
     class_blind: bool = False
+    signed: bool = False
     streams: int = 1
     common_scale: bool = False
+    slow: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def check(self, offered: frozenset[str]) -> None:
+    def check(self, offered: frozenset[str], lacks: Mapping[str, str] | None = None) -> None:
         """Refuse a model that lacks what the method reads.
+
+        Args:
+            offered: Kinds of readings of the model. lacks: Kind to the reason why it is absent.
 
         Raises:
             IncompatibleExplainer: With the reason.
         """
-        missing = self.needs - offered
-        if missing:
-            raise IncompatibleExplainer(
-                f"{self.title} reads {' and '.join(sorted(missing))}, which this model has not."
-            )
+        missing = sorted(self.needs - offered)
+        if not missing:
+            return
+        reasons = [lacks[kind] for kind in missing if lacks and kind in lacks]
+        if reasons:
+            raise IncompatibleExplainer(f"{self.title}: {reasons[0]}")
+        raise IncompatibleExplainer(
+            f"{self.title} reads {' and '.join(missing)}, which this model has not."
+        )
+
+    def chosen(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All settings, with those given in place of the defaults.
+
+        Raises:
+            UnknownName: A setting that the method has not.
+        """
+        unknown = sorted(set(given) - set(self.settings))
+        if unknown:
+            known = ", ".join(self.settings) or "none"
+            raise UnknownName(f"{self.title} has no setting {unknown[0]!r}. Known: {known}.")
+        return {**self.settings, **given}
 
 
 EXPLAINERS: Registry[Explainer] = Registry("explanation method")
@@ -64,29 +104,41 @@ def explainer(
     *,
     title: str,
     summary: str,
+    limits: str,
+    family: str,
     needs: set[str],
     gradients: bool = True,
     class_blind: bool = False,
+    signed: bool = False,
     streams: int = 1,
     common_scale: bool = False,
+    slow: bool = False,
     settings: Mapping[str, Any] | None = None,
-) -> Callable[[Callable[[Trace], Maps]], Callable[[Trace], Maps]]:
-    """Register a function from `Trace` to maps as an explanation method; see `Explainer`."""
+    facts: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[..., Maps]], Callable[..., Maps]]:
+    """Register a function from `Trace` and settings to maps as a method; see `Explainer`."""
+    if family not in FAMILIES:
+        raise ValueError(f"{family!r} is no family of explanation methods")
 
-    def keep(run: Callable[[Trace], Maps]) -> Callable[[Trace], Maps]:
+    def keep(run: Callable[..., Maps]) -> Callable[..., Maps]:
         EXPLAINERS.add(
             name,
             Explainer(
-                name,
-                title,
-                summary,
-                frozenset(needs),
-                run,
-                gradients,
-                class_blind,
-                streams,
-                common_scale,
-                settings or {},
+                name=name,
+                title=title,
+                summary=summary,
+                limits=limits,
+                family=family,
+                needs=frozenset(needs),
+                run=run,
+                gradients=gradients,
+                class_blind=class_blind,
+                signed=signed,
+                streams=streams,
+                common_scale=common_scale,
+                slow=slow,
+                settings=settings or {},
+                facts=facts or {},
             ),
         )
         return run

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.errors import IncompatibleExplainer
 from engine.explainers import rules
 from engine.explainers.base import Maps, explainer
+from engine.explainers.reading import attention, weighted, weighted_layers, weighted_reader
 from engine.trace import Reading, Trace
 
 Relevance = dict[tuple[str, str], Tensor]
@@ -20,26 +20,48 @@ Relevance = dict[tuple[str, str], Tensor]
     title="Gradient-weighted relevance",
     summary="Regions that the class depends on through attention, through all layers and both "
     "modalities.",
+    limits="Keeps positive evidence only: regions that speak against the class are not shown. "
+    "Magnitudes cannot be compared between cases.",
+    family="relevance",
     needs={"attention"},
     common_scale=True,
-    settings={"head_fusion": "mean of positive parts", "start_layer": 0},
+    settings={"start_layer": 0},
+    facts={"head_fusion": "mean of positive parts"},
 )
-def run(trace: Trace) -> Maps:
-    """Self-attention and bi-modal rules, read by the readouts (or the class token).
+def run(trace: Trace, *, start_layer: int) -> Maps:
+    """Self-attention and bi-modal rules, read by the readouts (or by the class's tokens).
+
+    Where patches are averaged for the class, so are the rows; what each patch keeps of itself
+    without attention is left out, being the same everywhere.
+
+    Args:
+        trace: With attention and gradients.
+        start_layer: First layer of each stream that takes part; bi-modal models start at 0.
 
     Source: Chefer, Gur and Wolf, ICCV 2021.
     """
+    if not any(reading.kind == "cross" for reading in trace.readings):
+        return {stream: _alone(trace, stream, start_layer) for stream in trace.images}
     total = propagate(trace)
     maps: Maps = {}
-    for stream in trace.spans:
+    for stream in trace.images:
         rows = sum(
-            _reader(trace, reading_stream) @ total[reading_stream, stream]
+            weighted_reader(trace, reading_stream) @ total[reading_stream, stream]
             for reading_stream in trace.spans
             if (reading_stream, stream) in total
         )
         assert isinstance(rows, Tensor)
         maps[stream] = trace.grid(rows[:, 0], stream)
     return maps
+
+
+def _alone(trace: Trace, stream: str, start_layer: int) -> Tensor:
+    """One stream without cross-attention, row by row."""
+    rows = weighted_reader(trace, stream)
+    found = rules.relevance(weighted_layers(trace, stream), rows, start_layer)
+    if trace.read("readout", stream):
+        found = found + rows
+    return trace.grid(found[:, 0], stream)
 
 
 def propagate(trace: Trace) -> Relevance:
@@ -59,24 +81,10 @@ def propagate(trace: Trace) -> Relevance:
 def _identities(trace: Trace) -> Relevance:
     total: Relevance = {}
     for stream in trace.spans:
-        layers = trace.read("attention", stream)
-        if not layers:
-            raise IncompatibleExplainer("The model's attention could not be read.")
-        values = layers[0].values
+        values = attention(trace, stream)[0].values
         eye = torch.eye(values.shape[-1], device=values.device)
         total[stream, stream] = eye.expand(len(values), -1, -1)
     return total
-
-
-def weighted(reading: Reading) -> Tensor:
-    """Mean over heads of (D * A)+ of a reading.
-
-    Raises:
-        IncompatibleExplainer: The reading has no gradient.
-    """
-    if reading.gradients is None:
-        raise IncompatibleExplainer("This method needs gradients.")
-    return rules.weighted(reading.values, reading.gradients)
 
 
 def _self_rule(total: Relevance, reading: Reading) -> None:
@@ -102,15 +110,3 @@ def _with_prefix(layer: Tensor, own: Tensor, other: Tensor) -> Tensor:
     """Prefix tokens that take no part in the cross-attention get empty rows and columns."""
     rows, columns = own.shape[-1] - layer.shape[-2], other.shape[-1] - layer.shape[-1]
     return F.pad(layer, (columns, 0, rows, 0))
-
-
-def _reader(trace: Trace, stream: str) -> Tensor:
-    """The row (B, 1, N) with which the prediction reads a stream."""
-    readings = trace.read("readout", stream)
-    if readings:
-        return weighted(readings[-1])
-    layers = trace.read("attention", stream)
-    size = layers[-1].values.shape[-1]
-    row = torch.zeros(len(layers[-1].values), 1, size, device=layers[-1].values.device)
-    row[:, 0, 0] = 1.0
-    return row

@@ -1,11 +1,10 @@
-"""Grad-CAM: feature channels weighted by how much they raise the class."""
+"""Grad-CAM: regions whose features raise the score of the class."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
-from engine.errors import IncompatibleExplainer
-from engine.explainers import rules
+from engine.explainers import cam
 from engine.explainers.base import Maps, explainer
 from engine.trace import Trace
 
@@ -14,24 +13,12 @@ from engine.trace import Trace
     "gradcam",
     title="Grad-CAM",
     summary="Regions whose features raise the score of the class.",
+    limits="Coarse: one value per patch of the model's grid, and one weight per feature for "
+    "the whole image, so that it can light regions the class does not use.",
+    family="activation",
     needs={"features"},
-    settings={"layer": "input of the last attention block (norm1)"},
+    settings={"layers": None},
 )
-def run(trace: Trace) -> Maps:
-    """Grad-CAM on patch tokens at the last block's first norm; prefix tokens are dropped.
-
-    Raises:
-        IncompatibleExplainer: No gradient reaches the features of any patch.
-    """
-    maps: Maps = {}
-    for stream, span in trace.spans.items():
-        reading = trace.read("features", stream)[-1]
-        patches = slice(reading.values.shape[1] - span.grid[0] * span.grid[1], None)
-        gradients = reading.gradients
-        if gradients is None:
-            raise IncompatibleExplainer("Grad-CAM needs gradients.")
-        values = rules.gradcam(reading.values[:, patches], gradients[:, patches])
-        maps[stream] = values.reshape(len(values), *span.grid)
-    if not any(bool(torch.isfinite(grid).all()) for grid in maps.values()):
-        raise IncompatibleExplainer("The model's features hold values that are not numbers.")
-    return maps
+def run(trace: Trace, *, layers: Sequence[str] | None) -> Maps:
+    """See `cam.gradcam`; `layers` names the modules read, the model's default when None."""
+    return cam.over_layers(trace, cam.gradcam, layers)

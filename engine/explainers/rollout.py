@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.explainers import rules
 from engine.explainers.base import Maps, explainer
+from engine.explainers.reading import attention, reader
 from engine.trace import Trace
 
 
@@ -12,21 +13,25 @@ from engine.trace import Trace
     title="Attention rollout",
     summary="How much of each region flows into the model's summary of the image, "
     "whatever the class.",
+    limits="Does not know the class: the same map would be drawn for any finding. It follows "
+    "attention only, not what is done with it.",
+    family="attention",
     needs={"attention"},
     gradients=False,
     class_blind=True,
     settings={"head_fusion": "mean", "discard_ratio": 0.0, "start_layer": 0},
 )
-def run(trace: Trace) -> Maps:
-    """Rollout of each stream, read by its readout, or by the class token where there is none.
+def run(trace: Trace, *, head_fusion: str, discard_ratio: float, start_layer: int) -> Maps:
+    """Rollout of each stream, read by its readout, or by the tokens that the class is read from.
 
-    Source: Abnar and Zuidema, ACL 2020. Reading the flow with the learned readout is ours: here
+    Source: Abnar and Zuidema, ACL 2020. Reading the flow with a learned readout is ours: there
     the readout, not the class token, feeds the prediction.
     """
     maps: Maps = {}
-    for stream in trace.spans:
-        flow = rules.rollout([layer.values for layer in trace.read("attention", stream)])
-        reader = trace.read("readout", stream)
-        rows = rules.fuse_heads(reader[0].values) @ flow if reader else flow[:, :1]
-        maps[stream] = trace.grid(rows[:, 0], stream)
+    for stream in trace.images:
+        layers = [layer.values for layer in attention(trace, stream)]
+        found = trace.read("readout", stream)
+        rows = rules.fuse_heads(found[-1].values, head_fusion) if found else reader(trace, stream)
+        flow = rules.rollout(layers, rows, head_fusion, discard_ratio, start_layer)
+        maps[stream] = trace.grid(flow[:, 0], stream)
     return maps

@@ -6,16 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from engine.errors import IncompatibleExplainer
 from engine.geometry import Placement
 from engine.models.weights import load_weights
 from engine.records import Case, ModelCard, Prediction
 from engine.registry import Registry
-from engine.trace import Span
+from engine.trace import Inputs, Span, Subject
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,11 @@ class System(ABC):
         card: Its model card. network: Its network. device: Where it runs.
     """
 
-    offers: ClassVar[frozenset[str]] = frozenset()
-    """Kinds of taps that the network places."""
+    offers: frozenset[str] = frozenset({"input"})
+    """Kinds of readings that the network offers."""
+
+    lacks: Mapping[str, str] = MappingProxyType({})
+    """Kind of reading to the reason why the network does not offer it."""
 
     def __init__(self, card: ModelCard, network: nn.Module, device: torch.device) -> None:
         self.card = card
@@ -105,6 +110,34 @@ class System(ABC):
     @abstractmethod
     def logits(output: Any) -> Tensor:
         """Class logits (B, K) in the network's output."""
+
+    @staticmethod
+    def segmentation(output: Any) -> Tensor:
+        """Lesion logits (B, h, w) over the first view, in the network's output.
+
+        Raises:
+            IncompatibleExplainer: The system segments nothing.
+        """
+        raise IncompatibleExplainer("This model does not segment, so that no region is explained.")
+
+    def subject(self, prepared: Prepared) -> Subject:
+        """The network as explanation methods meet it, with a case's tokens and options."""
+        return Subject(
+            self.network,
+            lambda inputs, **more: self.network(**{**inputs, **more}),
+            prepared.spans,
+            hold=self.hold,
+            options=prepared.options,
+        )
+
+    @property
+    def cascade(self) -> tuple[str, ...]:
+        """Parts of the network from the answer back to the input; found by itself when empty."""
+        return ()
+
+    def hold(self, inputs: Inputs, stream: str) -> Mapping[str, Any]:
+        """Arguments that spare the network what does not depend on a stream, one row per image."""
+        return {}
 
 
 MODELS: Registry[type[System]] = Registry("system")

@@ -6,6 +6,7 @@ cross-attention on the prediction path, CORN grades, GIoU boxes, masked task wei
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -129,6 +130,7 @@ class BreastCancerDiagnosisModel(nn.Module):
         return_patch_tokens: bool = False,
         *,
         patho_present: Tensor | None = None,
+        encoded: Mapping[str, tuple[Tensor, Tensor]] | None = None,
     ) -> dict[str, Tensor]:
         """Predict.
 
@@ -140,6 +142,7 @@ class BreastCancerDiagnosisModel(nn.Module):
                 (B, Nm, Np); needs pathology.
             return_patch_tokens: Add `mammo_tokens` and `patho_tokens`, (B, N, D).
             patho_present: (B,) bool, where a batch mixes cases with and without pathology.
+            encoded: What the encoder gave for an image earlier, by modality: (B, D) and (B, N, D).
 
         Returns:
             `classification` (B, K) logits; `mammo_alone` and, with pathology, `patho_alone` (B, K),
@@ -151,11 +154,11 @@ class BreastCancerDiagnosisModel(nn.Module):
         Raises:
             ShapeMismatch: Wrong number of channels or sides that patches do not fill.
         """
-        z_mammo, mammo = self.encoder(mammo_img, True, modality=MAMMOGRAPHY)
+        z_mammo, mammo = self._encoded(mammo_img, MAMMOGRAPHY, encoded)
         out: dict[str, Tensor] = {"z_mammo": z_mammo}
         z_patho, patho, present = None, None, None
         if patho_img is not None:
-            z_patho, patho = self.encoder(patho_img, True, modality=PATHOLOGY)
+            z_patho, patho = self._encoded(patho_img, PATHOLOGY, encoded)
             out["patho_alone"] = self.patho_alone(z_patho + patho.mean(1))
             present = self._presence(len(mammo), patho_present, mammo.device)
             if return_interpretability and self.use_interpretability:
@@ -181,6 +184,13 @@ class BreastCancerDiagnosisModel(nn.Module):
             if patho is not None:
                 out["patho_tokens"] = patho
         return out
+
+    def _encoded(
+        self, image: Tensor, modality: str, given: Mapping[str, tuple[Tensor, Tensor]] | None
+    ) -> tuple[Tensor, Tensor]:
+        if given is not None and modality in given:
+            return given[modality]
+        return self.encoder(image, True, modality=modality)
 
     def _presence(self, count: int, given: Tensor | None, device: torch.device) -> Tensor | None:
         if given is None and not (self.training and self.modality_dropout):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,18 +27,27 @@ from engine.records import (
     Prediction,
     Region,
 )
-from engine.trace import Span
+from engine.trace import Inputs, Span
 
 LESION_LEVEL = 0.5
 MIN_SIDE = 16
 TOP_PATCHES = 5
+ANSWER = (
+    "classification", "fusion_norm", "fusion_gate", "absent", "mammo_readout", "patho_readout",
+    "lesion_pull", "lesion_map", "mammo_gate", "patho_gate", "interpretability", "patho_cross",
+    "encoder.norm",
+)  # fmt: skip
+STEM = (
+    "encoder.modality_token", "encoder.embed", "encoder.positions", "encoder.cls_position",
+    "encoder.cls_token",
+)  # fmt: skip
 
 
 @MODELS.register("crossmodal")
 class CrossModal(System):
     """A mammogram is needed; pathology is read when the case has it."""
 
-    offers: ClassVar[frozenset[str]] = frozenset({"attention", "readout", "features", "cross"})
+    offers = frozenset({"attention", "readout", "features", "cross", "input", "lrp"})
     network: BreastCancerDiagnosisModel
 
     @classmethod
@@ -65,7 +74,8 @@ class CrossModal(System):
         frame = frames.get(position, image.frames // 2)
         pixels, placement = mammogram_input(image, frame, mammo_size)
         inputs: dict[str, Tensor | None] = {"mammo_img": self._tensor(pixels), "patho_img": None}
-        views = {MAMMOGRAPHY: self._view(position, frame, placement)}
+        dark = torch.tensor([-1.0])
+        views = {MAMMOGRAPHY: self._view(position, frame, placement, "mammo_img", dark)}
         warnings = list(_cautions(image))
         other = case.index(Modality.PATHOLOGY)
         if other is None:
@@ -75,7 +85,8 @@ class CrossModal(System):
             frame = frames.get(other, image.frames // 2)
             pixels, placement = pathology_input(image, frame, patho_size)
             inputs["patho_img"] = self.network.normalise_pathology(self._tensor(pixels))
-            views[PATHOLOGY] = self._view(other, frame, placement)
+            black = self.network.normalise_pathology(torch.zeros(1, 3, 1, 1, device=self.device))
+            views[PATHOLOGY] = self._view(other, frame, placement, "patho_img", black.flatten())
         options = {"return_interpretability": True} if PATHOLOGY in views else {}
         return Prepared(inputs, views, tuple(warnings), options)
 
@@ -84,9 +95,28 @@ class CrossModal(System):
             self.device
         )
 
-    def _view(self, image: int, frame: int, placement: Placement) -> View:
+    def _view(self, image: int, frame: int, placement: Placement, name: str, black: Tensor) -> View:
         side = placement.size // self.network.patch_size
-        return View(image, frame, placement, Span(1, (side, side)))
+        span = Span(1, (side, side), name, black=tuple(black.tolist()))
+        return View(image, frame, placement, span)
+
+    @property
+    def cascade(self) -> tuple[str, ...]:
+        """Parts that lie on the way from the images to the class, the class first."""
+        blocks = range(len(self.network.encoder.blocks) - 1, -1, -1)
+        return (*ANSWER, *(f"encoder.blocks.{n}" for n in blocks), *STEM)
+
+    def hold(self, inputs: Inputs, stream: str) -> Mapping[str, Any]:
+        """The encoding of the other image, which changes of this one cannot alter."""
+        other, name = {
+            MAMMOGRAPHY: (PATHOLOGY, "patho_img"),
+            PATHOLOGY: (MAMMOGRAPHY, "mammo_img"),
+        }[stream]
+        image = inputs[name]
+        if image is None:
+            return {}
+        encoded = self.network.encoder(image, True, modality=other)
+        return {"encoded": {other: encoded}}
 
     def read(self, output: Any, prepared: Prepared, case: Case, seconds: float = 0.0) -> Prediction:
         """See `System.read`."""
@@ -126,6 +156,12 @@ class CrossModal(System):
     def logits(output: Any) -> Tensor:
         """See `System.logits`."""
         logits: Tensor = output["classification"]
+        return logits
+
+    @staticmethod
+    def segmentation(output: Any) -> Tensor:
+        """See `System.segmentation`."""
+        logits: Tensor = output["lesion_map"]
         return logits
 
 

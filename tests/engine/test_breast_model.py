@@ -7,7 +7,7 @@ import torch
 
 from engine.errors import IncompatibleExplainer
 from engine.models import BreastCancerDiagnosisModel
-from engine.trace import ClassTarget, Span, Tap, capture
+from engine.trace import ClassTarget, Span, Subject, Tap, capture
 
 SPANS = {"mammography": Span(1, (4, 4)), "pathology": Span(1, (3, 3))}
 
@@ -102,14 +102,20 @@ def test_loss_masks_what_is_absent(network, images):
 def traced(network, images, **changes):
     inputs = {"mammo_img": images[0], "patho_img": images[1]}
     return capture(
-        network,
+        subject(network),
         inputs,
-        ClassTarget(torch.tensor([1, 2])),
-        spans=SPANS,
+        ClassTarget(torch.tensor([1, 2]), logits),
         kinds=frozenset({"attention", "cross", "readout", "features"}),
-        logits_of=lambda output: output["classification"],
         **changes,
     )
+
+
+def subject(network):
+    return Subject(network, lambda inputs: network(**inputs), SPANS)
+
+
+def logits(output):
+    return output["classification"]
 
 
 def test_a_trace_reads_every_tap_and_leaves_the_model_as_it_was(network, images):
@@ -117,13 +123,13 @@ def test_a_trace_reads_every_tap_and_leaves_the_model_as_it_was(network, images)
     plain = network.eval()(*images)["classification"]
     network.train()
     network.encoder.cls_token.requires_grad_(False)
-    trace, _ = traced(network, images)
+    trace, output = traced(network, images)
     assert network.training
     assert not network.encoder.cls_token.requires_grad
     assert network.encoder.positions.requires_grad
     assert all(parameter.grad is None for parameter in network.parameters())
     assert not any(m._forward_hooks for m in network.modules() if isinstance(m, Tap))
-    assert torch.allclose(trace.logits, plain, atol=1e-5)
+    assert torch.allclose(output["classification"], plain, atol=1e-5)
     assert len(trace.read("attention", "mammography")) == 2
     assert len(trace.read("attention", "pathology")) == 2
     assert len(trace.read("cross", "mammography", "pathology")) == 1
@@ -168,12 +174,10 @@ def test_batch_and_single_traces_agree(network, images):
     both, _ = traced(network, images)
     inputs = {"mammo_img": images[0][1:], "patho_img": images[1][1:]}
     alone, _ = capture(
-        network,
+        subject(network),
         inputs,
-        ClassTarget(torch.tensor([2])),
-        spans=SPANS,
+        ClassTarget(torch.tensor([2]), logits),
         kinds=frozenset({"attention"}),
-        logits_of=lambda output: output["classification"],
     )
     first = both.read("attention", "mammography")[0].gradients
     second = alone.read("attention", "mammography")[0].gradients
@@ -194,7 +198,10 @@ def test_a_tap_behind_the_decision_is_refused_in_words():
             return torch.zeros(len(pixels), 2)
 
     with pytest.raises(IncompatibleExplainer, match="leads from this image"):
+        blind = Blind()
         capture(
-            Blind(), {"pixels": torch.ones(1, 3)}, ClassTarget(torch.tensor([0])), spans={},
+            Subject(blind, lambda inputs: blind(**inputs), {}),
+            {"pixels": torch.ones(1, 3)},
+            ClassTarget(torch.tensor([0])),
             kinds=frozenset({"features"}),
-        )  # fmt: skip
+        )

@@ -1,0 +1,222 @@
+"""Networks that we did not write: each is read by itself, left as it was, or refused in words."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+from torchvision.models.vision_transformer import VisionTransformer as TorchvisionViT
+
+from engine import ExplainabilityToolkit
+from engine.errors import IncompatibleExplainer, ShapeMismatch
+from engine.explainers import EXPLAINERS
+from engine.listening import AttentionMode
+
+SMALL = {"embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 5}
+GRADIENTS = ("rollout", "gradient_rollout", "attention_gradcam", "relevance", "gradcam", "hirescam")
+
+
+def small_vit(name: str = "vit_tiny_patch16_224", size: int = 64, **changes) -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(name, img_size=size, **{**SMALL, **changes}).eval()
+
+
+TRANSFORMERS = {
+    "plain": (lambda: small_vit(), (64, 64), (4, 4)),
+    "oblong": (lambda: small_vit(size=(64, 96)), (64, 96), (4, 6)),
+    "any size": (lambda: small_vit(dynamic_img_size=True), (80, 48), (5, 3)),
+    "distilled": (lambda: small_vit("deit_tiny_distilled_patch16_224"), (64, 64), (4, 4)),
+    "registers": (lambda: small_vit("vit_small_patch14_reg4_dinov2", 56), (56, 56), (4, 4)),
+    "mean": (lambda: small_vit(class_token=False, global_pool="avg"), (64, 64), (4, 4)),
+    "attention pooling": (
+        lambda: small_vit("vit_base_patch16_siglip_224", class_token=False), (64, 64), (4, 4),
+    ),
+    "beit": (lambda: small_vit("beit_base_patch16_224"), (64, 64), (4, 4)),
+    "rotary": (lambda: small_vit("eva02_tiny_patch14_224", 56), (56, 56), (4, 4)),
+    "hybrid": (
+        lambda: timm.create_model("vit_tiny_r_s16_p8_224", img_size=128, num_classes=5).eval(),
+        (128, 128), (4, 4),
+    ),
+    "torchvision": (
+        lambda: TorchvisionViT(64, 16, 3, 3, 48, 96, num_classes=5).eval(), (64, 64), (4, 4),
+    ),
+}  # fmt: skip
+
+
+def images(size: tuple[int, int], count: int = 2) -> torch.Tensor:
+    return torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_transformers_serve_attention_methods(name):
+    make, size, grid = TRANSFORMERS[name]
+    network, x = make(), images(size)
+    if name == "torchvision":
+        nn.init.normal_(network.heads.head.weight, std=0.1)
+    toolkit = ExplainabilityToolkit(network)
+    before = network(x)
+    found = toolkit.explain_all(x, GRADIENTS, [1, 3], raw=True)
+    for method, answer in found.items():
+        assert not isinstance(answer, str), (method, answer)
+        assert answer.values.shape == (2, *grid)
+        assert np.isfinite(answer.values).all()
+    assert torch.equal(network(x), before)
+    alone = toolkit.explain(x[1:], "relevance", 3, raw=True).values
+    assert np.allclose(found["relevance"].values[1:], alone, rtol=1e-3, atol=1e-9)
+
+
+CONVOLUTIONAL = {
+    "resnet18": "layer4",
+    "convnext_atto": "stages.3",
+    "efficientnet_lite0": "blocks.6",
+    "swin_tiny_patch4_window7_224": "layers.3.blocks.1.norm2",
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_networks_without_attention_serve_class_activation_and_say_why_not_more(name):
+    torch.manual_seed(0)
+    size = 224 if "swin" in name else 96
+    network = timm.create_model(name, num_classes=5).eval()
+    toolkit, x = ExplainabilityToolkit(network), images((size, size), 1)
+    found = toolkit.explain_all(x, ("gradcam", "layercam", "eigencam", "saliency", "relevance"))
+    assert toolkit.system.anatomy.features == CONVOLUTIONAL[name]
+    for method in ("gradcam", "layercam", "eigencam"):
+        assert not isinstance(found[method], str), found[method]
+        assert found[method].values.shape == (1, size, size)
+        assert found[method].maps[0].grid == (size // 32, size // 32)
+    assert "window" in found["relevance"] if "swin" in name else "attention" in found["relevance"]
+    with pytest.raises(IncompatibleExplainer, match="Gradient-weighted relevance"):
+        toolkit.explain(x, "relevance")
+
+
+@pytest.mark.parametrize("name", ["cait_xxs24_224", "xcit_nano_12_p16_224", "pvt_v2_b0"])
+def test_attention_that_is_no_map_of_regions_is_refused(name):
+    network = timm.create_model(name, num_classes=5).eval()
+    toolkit, x = ExplainabilityToolkit(network), images((224, 224), 1)
+    found = toolkit.explain_all(x, ("rollout", "gradcam", "input_x_gradient"))
+    assert isinstance(found["rollout"], str) and "attention" in found["rollout"].lower()
+    assert not isinstance(found["gradcam"], str), found["gradcam"]
+    assert not isinstance(found["input_x_gradient"], str)
+
+
+def test_the_model_is_left_as_it_was():
+    network = small_vit().train()
+    network.blocks[0].requires_grad_(False)
+    frozen = [p.requires_grad for p in network.parameters()]
+    state = copy.deepcopy(network.state_dict())
+    ExplainabilityToolkit(network).explain_all(images((64, 64)), GRADIENTS)
+    assert all(module.training for module in network.modules())
+    assert [p.requires_grad for p in network.parameters()] == frozen
+    assert all(p.grad is None for p in network.parameters())
+    assert not any(m._forward_hooks or m._backward_hooks for m in network.modules())
+    assert all(block.attn.fused_attn for block in network.blocks)
+    assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
+
+
+def test_nothing_is_left_behind_when_the_pass_fails():
+    network = small_vit()
+
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("broken head")
+
+    network.head = Broken()
+    with pytest.raises(RuntimeError, match="broken head"):
+        ExplainabilityToolkit(network, classes=("a",)).explain(images((64, 64)), "gradcam")
+    assert not any(m._forward_hooks for m in network.modules())
+    assert all(p.requires_grad for p in network.parameters())
+
+
+def test_frozen_models_and_callers_without_gradients_are_served():
+    network, x = small_vit(), images((64, 64))
+    wanted = ExplainabilityToolkit(network).explain(x, "relevance", 2, raw=True).values
+    network.requires_grad_(False)
+    with torch.no_grad():
+        still = ExplainabilityToolkit(network).explain(x, "relevance", 2, raw=True).values
+    assert np.array_equal(wanted, still)
+    with torch.inference_mode():
+        again = ExplainabilityToolkit(network).explain(x, "input_x_gradient", 2).values
+    assert np.isfinite(again).all() and again.any()
+
+
+def test_compiled_and_wrapped_models_are_read_inside():
+    network, x = small_vit(), images((64, 64))
+    wanted = ExplainabilityToolkit(network).explain(x, "relevance", 2).values
+    compiled = torch.compile(network, backend="eager")
+    assert np.array_equal(ExplainabilityToolkit(compiled).explain(x, "relevance", 2).values, wanted)
+    wrapped = nn.DataParallel(network)
+    assert np.array_equal(ExplainabilityToolkit(wrapped).explain(x, "relevance", 2).values, wanted)
+
+
+def test_bfloat16_weights_give_nearly_the_same_map():
+    network, x = small_vit(), images((64, 64))
+    wanted = ExplainabilityToolkit(network).explain(x, "rollout", 2).values
+    half = ExplainabilityToolkit(copy.deepcopy(network).bfloat16()).explain(x, "rollout", 2)
+    assert half.values.dtype == np.float32
+    assert np.corrcoef(half.values.ravel(), wanted.ravel())[0, 1] > 0.99
+
+
+def test_targets_that_do_not_fit_are_refused():
+    toolkit, x = ExplainabilityToolkit(small_vit()), images((64, 64), 3)
+    with pytest.raises(ShapeMismatch, match="one target per image"):
+        toolkit.explain(x, "gradcam", [1, 2])
+    with pytest.raises(ShapeMismatch, match="5 classes"):
+        toolkit.explain(x, "gradcam", 5)
+    with pytest.raises(ShapeMismatch, match="64 x 64"):
+        toolkit.explain(images((96, 96)), "gradcam")
+    with pytest.raises(ShapeMismatch, match="3 channel"):
+        toolkit.explain(x[:, :1], "gradcam")
+
+
+def test_the_leading_class_of_each_image_is_the_default():
+    network, x = small_vit(), images((64, 64), 3)
+    toolkit = ExplainabilityToolkit(network)
+    leading = network(x).argmax(1).tolist()
+    by_itself = toolkit.explain(x, "gradcam").values
+    assert np.array_equal(by_itself, toolkit.explain(x, "gradcam", leading).values)
+
+
+def test_unknown_settings_are_refused_with_those_that_exist():
+    toolkit = ExplainabilityToolkit(small_vit())
+    with pytest.raises(Exception, match=r"no setting 'ratio'\. Known: head_fusion, discard_ratio"):
+        toolkit.explain(images((64, 64)), "rollout", ratio=0.5)
+
+
+def test_other_threads_do_not_hear_the_mode():
+    import threading
+
+    heard: list = []
+    done: list[torch.Tensor] = []
+
+    def elsewhere() -> None:
+        q = torch.randn(1, 1, 4, 8)
+        done.append(nn.functional.scaled_dot_product_attention(q, q, q))
+
+    with AttentionMode(1, "image", False, heard):
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    assert done and not heard
+
+
+def test_an_array_and_a_tensor_of_the_same_image_agree():
+    network = small_vit()
+    toolkit = ExplainabilityToolkit(network)
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    from_array = toolkit.explain(pixels, "gradcam", 1).values
+    shares = torch.from_numpy(pixels.astype(np.float32).transpose(2, 0, 1))[None] / 255
+    from_tensor = toolkit.explain(toolkit.system.normalised(shares), "gradcam", 1).values
+    assert from_array.shape == (1, 64, 64)
+    assert np.allclose(from_array, from_tensor, atol=1e-5)
+
+
+def test_small_multiples_of_every_method_are_drawn():
+    toolkit = ExplainabilityToolkit(small_vit())
+    fast = [n for n, why in toolkit.methods.items() if not why and not EXPLAINERS[n].slow]
+    sheet = toolkit.visualize_all(images((64, 64), 1), fast, side=96)
+    assert sheet.dtype == np.uint8 and sheet.ndim == 3 and sheet.std() > 10
