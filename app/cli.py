@@ -1,4 +1,4 @@
-"""The command line: serve, explain, report, train, phantoms, ratings."""
+"""The command line: serve, explain, benchmark, report, train, phantoms, ratings."""
 
 from __future__ import annotations
 
@@ -67,11 +67,20 @@ def explain(
     paths: Annotated[list[Path], typer.Argument(help="Files, folders or zip archives.")],
     out: Annotated[Path, typer.Option(help="Folder for the results, one folder a case.")],
     methods: Annotated[
-        str, typer.Option(help="Explanation methods, separated by commas.")
+        str, typer.Option(help='Explanation methods, separated by commas; or "all" or "fast".')
     ] = "rollout,gradcam,relevance,cross_modal",
     target: Annotated[str | None, typer.Option(help="Class to explain; the leading one.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of a model card.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of a model card, or the path of one.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(help="method.setting=value, such as rollout.head_fusion=max; repeat it."),
+    ] = None,
+    scores: Annotated[
+        bool, typer.Option(help="Measure each map; takes longer than the maps themselves.")
+    ] = True,
     formats: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,12 +100,56 @@ def explain(
     from app.commands.explain import run
 
     chosen, written = _listed([methods]), _listed(formats or ["npz,png"])
-    raise typer.Exit(run(paths, out, chosen, target, model, device, names=names, formats=written))
+    raise typer.Exit(
+        run(
+            paths, out, chosen, target, model, device, names=names, formats=written,
+            scores=scores, settings=setting or (),
+        )
+    )  # fmt: skip
 
 
 def _listed(texts: list[str]) -> list[str]:
     """Words between commas, of an option that may be repeated."""
     return [word.strip() for text in texts for word in text.split(",") if word.strip()]
+
+
+@app.command("benchmark-explainers")
+def benchmark_explainers(
+    out: Annotated[
+        Path | None, typer.Option(help="JSON to write; the table alone if none.")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="Explanation methods, separated by commas; all if none.")
+    ] = "",
+    model: Annotated[str | None, typer.Option(help="Name of a model card.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    cases: Annotated[int, typer.Option(min=1, help="Phantoms with a lesion.")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first phantom.")] = 5_000_000,
+    arms: Annotated[
+        str, typer.Option(help="mammogram (alone), pathology (with it), or both.")
+    ] = "mammogram,pathology",
+    slow: Annotated[
+        bool, typer.Option("--slow/--no-slow", help="Methods that run the model many times.")
+    ] = True,
+    slow_cases: Annotated[int, typer.Option(min=0, help="Cases for slow methods.")] = 8,
+    sanity_cases: Annotated[
+        int, typer.Option(min=0, help="Cases on which all weights are destroyed.")
+    ] = 4,
+    stability_cases: Annotated[
+        int, typer.Option(min=0, help="Cases whose images are changed a little.")
+    ] = 4,
+    slow_checks: Annotated[
+        int, typer.Option(min=0, help="Of these, cases with slow methods too.")
+    ] = 1,
+) -> None:
+    """Measure every explanation method on phantoms: which one to trust with this model."""
+    from app.commands.benchmark import run
+    from engine.benchmark.run import Plan
+
+    plan = Plan(
+        tuple(_listed([arms])), slow, slow_cases, sanity_cases, stability_cases, slow_checks
+    )
+    run(out, _listed([methods]), model, device, cases, seed, plan)
 
 
 @app.command()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from engine.errors import IncompatibleExplainer
 from engine.listening import Heard, Tap, at_rest, at_taps
+from engine.lrp import LrpMode
 from engine.probe import Probe, autocast, chosen
 from engine.progress import Progress
 from engine.targets import ClassTarget, RegionTarget, Target
@@ -99,12 +100,14 @@ class Trace:
         readings: In the order of the forward pass.
         inputs: The tensors that were given.
         probe: Stream to the model as a function of that input.
+        refusals: Kind of reading to the reason why the pass could not give it.
     """
 
     spans: Mapping[str, Span]
     readings: tuple[Reading, ...]
     inputs: Inputs
     probe: Callable[[str], Probe]
+    refusals: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -182,18 +185,41 @@ def capture(
     Raises:
         IncompatibleExplainer: Nothing that is read has a gradient path to the target.
     """
-    network = subject.network
+    try:
+        return _captured(subject, inputs, target, kinds, gradients, progress)
+    except IncompatibleExplainer as refusal:
+        if "lrp" not in kinds:
+            raise
+        trace, output = _captured(subject, inputs, target, kinds - {"lrp"}, gradients, progress)
+        return replace(trace, refusals={"lrp": str(refusal)}), output
+
+
+def _captured(
+    subject: Subject,
+    inputs: Inputs,
+    target: Target,
+    kinds: frozenset[str],
+    gradients: bool,
+    progress: Progress | None,
+) -> tuple[Trace, Any]:
+    """`capture`; relevance is swept in full precision, since it divides by small numbers."""
+    network, sweep = subject.network, LrpMode() if "lrp" in kinds else None
     listen = subject.listen or (lambda wanted, slopes: at_taps(network, wanted, slopes))
     with torch.inference_mode(False), at_rest(network), torch.set_grad_enabled(gradients):
         given, heard_inputs = _leaves(subject, inputs, "input" in kinds and gradients)
-        with listen(kinds, gradients) as heard, autocast(_device(inputs)):
+        precision = autocast(_device(inputs)) if sweep is None else nullcontext()
+        with sweep or nullcontext(), listen(kinds, gradients) as heard, precision:
             output = subject.run(given, **subject.options)
         settled = target.settled(output)
         heard = [*heard_inputs, *heard]
-        slopes = _slopes(settled, output, heard) if gradients else (None,) * len(heard)
+        relevance: dict[int, Tensor] = {}
+        if sweep is not None:
+            slopes, relevance = _swept(sweep, settled, output, heard)
+        else:
+            slopes = _slopes(settled, output, heard) if gradients else (None,) * len(heard)
     readings = tuple(
-        _reading(subject, entry, slope, gradients)
-        for entry, slope in zip(heard, slopes, strict=True)
+        _reading(subject, entry, slope, gradients, relevance.get(n))
+        for n, (entry, slope) in enumerate(zip(heard, slopes, strict=True))
     )
     watched = progress or Progress()
 
@@ -240,7 +266,27 @@ def _slopes(target: Target, output: Any, heard: list[Heard]) -> tuple[Tensor | N
     return tuple(slopes)
 
 
-def _reading(subject: Subject, entry: Heard, slope: Tensor | None, gradients: bool) -> Reading:
+def _swept(
+    sweep: LrpMode, target: Target, output: Any, heard: list[Heard]
+) -> tuple[tuple[Tensor | None, ...], dict[int, Tensor]]:
+    """True gradients of all that was heard, and LRP relevance of attention within a stream."""
+    places = [n for n, entry in enumerate(heard) if entry.kind in ("attention", "readout")]
+    slopes, relevance = sweep.sweep(
+        output,
+        target.scores,
+        [entry.values for entry in heard],
+        [heard[n].values for n in places],
+    )
+    return tuple(slopes), dict(zip(places, relevance, strict=True))
+
+
+def _reading(
+    subject: Subject,
+    entry: Heard,
+    slope: Tensor | None,
+    gradients: bool,
+    relevance: Tensor | None = None,
+) -> Reading:
     values = entry.values.detach().float()
     slopes = None
     if gradients:
@@ -249,7 +295,8 @@ def _reading(subject: Subject, entry: Heard, slope: Tensor | None, gradients: bo
         span = subject.spans[entry.stream]
         values = as_maps(values, span, last=entry.channels_last)
         slopes = None if slopes is None else as_maps(slopes, span, last=entry.channels_last)
-    return Reading(entry.kind, entry.stream, entry.source, values, slopes, entry.layer)
+    swept = None if relevance is None else relevance.detach().float()
+    return Reading(entry.kind, entry.stream, entry.source, values, slopes, entry.layer, swept)
 
 
 def _probe(

@@ -67,9 +67,17 @@ def load_system(
 ) -> System:
     """A system with verified weights, by the name of its model card.
 
+    Args:
+        name: Name of a card in the folder; or the path of a card anywhere, ending in ".toml", whose
+            weights lie beside it.
+        device: "auto", "cpu" or "cuda".
+        folder: Where cards lie; those that ship with Lightbox when None.
+
     Raises:
         UnknownName: No such card. ModelUnavailable: The card or the weights cannot be used.
     """
+    if name.endswith(".toml"):
+        folder, name = Path(name).parent, Path(name).stem
     folder = folder or cards_folder()
     if name not in known_cards(folder):
         known = ", ".join(known_cards(folder)) or "none"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -27,6 +28,8 @@ def run(
     *,
     names: bool = False,
     formats: Sequence[str] = ("npz", "png"),
+    scores: bool = True,
+    settings: Sequence[str] = (),
 ) -> int:
     """Explain every case; failures are one sentence each and do not stop the rest.
 
@@ -34,22 +37,32 @@ def run(
 
     Args:
         paths: Files, folders or archives. out: Gets one folder a case.
-        methods: Registry names. target: Class to explain. model: Name of a card.
+        methods: Registry names, or "all" or "fast". target: Class to explain.
+        model: Name of a card, or the path of one.
         device: "auto", "cpu" or "cuda".
         formats: How the maps are written: npz, png, nifti or dicom.
+        scores: Whether the maps are measured; takes longer than the maps themselves.
+        settings: "method.setting=value" each.
         names: Whether the lines on the terminal tell the file names too; nothing else does.
 
     Returns:
         1 if any input could not be served, else 0.
     """
+    from engine.evidence import measure
     from engine.export import checked_formats, write_explanations
     from engine.io import gather
     from engine.workflow import DEFAULT_MODEL, EXPLAINERS, class_index, explain, load_system
 
     if not methods:
         raise InvalidInput("Name at least one explanation method.")
+    every = len(methods) == 1 and methods[0] in ("all", "fast")
+    if every:
+        methods = [n for n, e in EXPLAINERS.items() if methods[0] == "all" or not e.slow]
     for name in methods:
         EXPLAINERS[name]
+    changed = _settings(settings)
+    for name, given in changed.items():
+        EXPLAINERS[name].chosen(given)
     if not formats:
         raise InvalidInput("Name at least one format for the results.")
     checked_formats(formats)
@@ -70,10 +83,12 @@ def run(
             continue
         case = outcome.case
         try:
-            analysis = explain(system, case, methods, target)
+            analysis = explain(system, case, methods, target, settings=changed)
+            measured = measure(system, case, analysis.explanations, target) if scores else None
             write_explanations(
                 out / case.id, case, system.card, analysis.prediction,
                 analysis.explanations, analysis.refused, f"Lightbox {VERSION}", formats=formats,
+                scores=measured,
             )  # fmt: skip
         except EngineError as error:
             failed += 1
@@ -81,7 +96,7 @@ def run(
             continue
         except OSError as error:
             raise StorageFailed(_storage(error)) from None
-        failed += bool(analysis.refused)
+        failed += bool(analysis.refused) and not every
         for name, reason in analysis.refused.items():
             typer.echo(f"{said}: {name}: {reason}", err=True)
         served += 1
@@ -91,6 +106,26 @@ def run(
     if served + failed == 0:
         raise UnknownName("There is no file to explain at the places given.")
     return 1 if failed else 0
+
+
+def _settings(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """ "method.setting=value" as settings by method; values are read as TOML where they can be.
+
+    Raises:
+        InvalidInput: A text is not of this form.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        place, equals, value = text.partition("=")
+        method, dot, setting = place.strip().partition(".")
+        if not (equals and dot and method and setting):
+            raise InvalidInput("A setting is written method.setting=value.")
+        try:
+            read = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            read = value.strip()
+        found.setdefault(method, {})[setting] = read
+    return found
 
 
 def _exists(path: Path) -> bool:

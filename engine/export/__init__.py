@@ -18,13 +18,14 @@ from engine.export.layout import (
     checked_formats,
     names_of,
 )
-from engine.export.pictures import map_png, overlaid
+from engine.export.pictures import map_png, overlaid, sheet
 from engine.export.summary import summary
 from engine.records import Case, Explanation, HeatMap, ModelCard, Prediction, Score
 from engine.render import png_bytes
 
 __all__ = ["DEFAULT_FORMATS", "FORMATS", "checked_formats", "summary", "write_explanations"]
 
+SHEET = "all_methods.png"
 _FACTS = "explanation.json"
 _OURS = re.compile(r"[a-z0-9_]+\.(npz|png|nii\.gz|dcm)")
 
@@ -58,7 +59,8 @@ def write_explanations(
     the method. All pixels lie as in the source image.
 
     - npz: `<method>.npz` with `map`, (H, W) float32, and `map_<modality>` for further images.
-    - png: `<method>.png`, the overlay; `<method>_map.png`, the map in sixteen grey bits.
+    - png: `<method>.png`, the overlay; `<method>_map.png`, the map in sixteen grey bits; and
+      `all_methods.png`, small multiples of the first image.
     - nifti: `<method>.nii.gz`, the map as a volume in the geometry of the source.
     - dicom: `<method>.dcm`, the overlay as Secondary Capture.
 
@@ -97,6 +99,8 @@ def write_explanations(
         for heat, name in zip(explanation.maps, names, strict=True):
             series += 1
             _write_map(folder, about, explanation, heat, name, series)
+    if "png" in chosen and len(explanations) > 1:
+        (folder / SHEET).write_bytes(png_bytes(sheet(case, prediction, explanations)))
     (folder / _FACTS).write_text(text + "\n", "utf-8")
 
 
@@ -137,7 +141,8 @@ def _write_map(
         volume(about.case.images[heat.image], heat).to_filename(files["nifti"])
     if not {"overlay_png", "dicom"} & set(files):
         return
-    picture = overlaid(about.case, about.prediction, heat)
+    signed = bool(explanation.settings.get("signed"))
+    picture = overlaid(about.case, about.prediction, heat, signed=signed)
     if "overlay_png" in files:
         files["overlay_png"].write_bytes(png_bytes(picture))
     if "dicom" in files:

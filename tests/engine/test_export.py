@@ -207,7 +207,7 @@ def test_each_format_writes_its_files_and_removes_all_earlier_ones(
     tmp_path: Path, wanted: tuple[str, ...]
 ) -> None:
     written(tmp_path, explanation(), replace(explanation(), method="rollout"), formats=FORMATS)
-    assert len(listed(tmp_path)) == 1 + 2 * 9
+    assert len(listed(tmp_path)) == 2 + 2 * 9  # the facts, and all methods on one sheet
     (tmp_path / "Notes.txt").write_text("mine")
     (tmp_path / "IM-0001.dcm").write_text("mine")
     facts = written(tmp_path, explanation(), formats=wanted)
@@ -251,7 +251,8 @@ def test_no_two_maps_share_a_file(tmp_path: Path) -> None:
     assert told[6]["overlay_png"] == "_odd_name.png"
     alone = [name for files in told for what, name in files.items() if what != "npz"]
     assert len(alone) == len(set(alone)) == 36
-    assert set(listed(tmp_path)) == {*alone, *(files["npz"] for files in told), "explanation.json"}
+    shared = {"explanation.json", "all_methods.png"}
+    assert set(listed(tmp_path)) == {*alone, *(files["npz"] for files in told), *shared}
     with np.load(tmp_path / "gradcam.npz") as arrays:
         assert [float(arrays[k].max()) for k in ("map", "map_mri", "map_mri_2")] == [0, 1, 2]
 

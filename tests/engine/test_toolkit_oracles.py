@@ -86,6 +86,22 @@ def test_maps_on_the_patch_grid(plain, maps, method, key, scaled, tolerance):
     assert relative(got if scaled is None else scaled(got), maps[key]) < tolerance
 
 
+@pytest.mark.parametrize("start", [0, 1])
+def test_lrp(plain, maps, start):
+    toolkit, x, target = plain
+    got = toolkit.explain(x, "lrp", target, raw=True, start_layer=start).values
+    assert relative(got, maps[f"chefer_lrp_transformer_attribution_sl{start}"]) < 5e-3
+
+
+def test_lrp_in_the_same_pass_changes_no_other_map(plain):
+    toolkit, x, target = plain
+    methods = ("relevance", "gradcam", "input_x_gradient")
+    with_lrp = toolkit.explain_all(x, (*methods, "lrp"), target, raw=True)
+    alone = toolkit.explain_all(x, methods, target, raw=True)
+    for method in methods:
+        assert relative(with_lrp[method].values, alone[method].values) < 1e-5
+
+
 def test_relevance_in_pixels(plain, maps):
     toolkit, x, target = plain
     got = toolkit.explain(x, "relevance", target).values
