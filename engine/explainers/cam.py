@@ -57,7 +57,7 @@ def layercam(activation: Tensor, gradient: Tensor) -> Tensor:
     return (gradient.clamp_min(0) * activation).sum(1).clamp_min(0)
 
 
-def eigencam(activation: Tensor, gradient: Tensor) -> Tensor:
+def eigencam(activation: Tensor) -> Tensor:
     """The activations' first principal component over places, blind to the class.
 
     The sign of a component is arbitrary; here the side on which the activations are stronger is
@@ -78,6 +78,17 @@ def eigencam(activation: Tensor, gradient: Tensor) -> Tensor:
 
 def _combined(weights: Tensor, activation: Tensor) -> Tensor:
     return torch.einsum("bk,bkhw->bhw", weights, activation)
+
+
+def without_gradients(trace: Trace, layers: Sequence[str] | None) -> Maps:
+    """`eigencam` on the feature map of each stream; see `over_layers`."""
+    return {
+        stream: _joined(
+            [eigencam(trace.features(stream, name).values) for name in layers or (None,)],
+            trace.image(stream),
+        )
+        for stream in trace.images
+    }
 
 
 def over_layers(trace: Trace, formula: Formula, layers: Sequence[str] | None) -> Maps:
@@ -101,7 +112,7 @@ def over_layers(trace: Trace, formula: Formula, layers: Sequence[str] | None) ->
                 raise IncompatibleExplainer("This method needs gradients.")
             silent = silent and not bool(reading.gradients.any())
             found.append(formula(reading.values, reading.gradients))
-        maps[stream] = found[0] if len(found) == 1 else _averaged(found, trace.image(stream))
+        maps[stream] = _joined(found, trace.image(stream))
     if silent:
         raise IncompatibleExplainer(
             "No gradient reaches any region at this layer. With a class token, what the last "
@@ -110,6 +121,10 @@ def over_layers(trace: Trace, formula: Formula, layers: Sequence[str] | None) ->
     if not any(bool(torch.isfinite(grid).all()) for grid in maps.values()):
         raise IncompatibleExplainer("The model's features hold values that are not numbers.")
     return maps
+
+
+def _joined(maps: Sequence[Tensor], image: Tensor) -> Tensor:
+    return maps[0] if len(maps) == 1 else _averaged(maps, image)
 
 
 def _averaged(maps: Sequence[Tensor], image: Tensor) -> Tensor:

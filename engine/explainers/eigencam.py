@@ -23,4 +23,4 @@ from engine.trace import Trace
 )
 def run(trace: Trace, *, layers: Sequence[str] | None) -> Maps:
     """See `cam.eigencam`; `layers` names the modules read, the model's default when None."""
-    return cam.over_layers(trace, cam.eigencam, layers)
+    return cam.without_gradients(trace, layers)

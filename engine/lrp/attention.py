@@ -32,7 +32,25 @@ def matmul(course: Course, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         return _product(course, func(one, other), one, other, one)
     if is_followed(one) and other.ndim == 2 and not is_followed(other):
         return by_weight(course, func(one, other), one, other.mT, None)
+    if is_followed(one) != is_followed(other) and min(one.ndim, other.ndim) > 1:
+        return _by_constant(course, func(one, other), one, other)
     return NotImplemented
+
+
+def _by_constant(course: Course, value: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """A product with a factor that is the same for every image, such as a learnt query.
+
+    The factor that depends on the image takes all that the two would share.
+    """
+    followed = one if is_followed(one) else other
+    left, right, output = one.detach(), other.detach(), value.detach()
+
+    def rule(relevance: Tensor) -> tuple[Tensor]:
+        a, b = rules.wide(left), rules.wide(right)
+        halves = rules.through_product(rules.wide(relevance), a, b, rules.wide(output))
+        return (halves[0 if followed is one else 1] * 2,)
+
+    return course.switch(rule, value, followed)
 
 
 def _product(course: Course, value: Tensor, one: Tensor, other: Tensor, factor: Tensor) -> Tensor:

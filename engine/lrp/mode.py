@@ -22,7 +22,8 @@ MOVES = (
     "swapdims permute movedim moveaxis t select narrow slice chunk split tensor_split unbind cat "
     "concat concatenate stack hstack vstack expand expand_as broadcast_to unsqueeze squeeze roll "
     "flip repeat tile repeat_interleave index_select gather take_along_dim where masked_fill pad "
-    "amax max maximum requires_grad_ detach adaptive_max_pool1d"
+    "amax max maximum requires_grad_ detach adaptive_max_pool1d max_pool2d boolean_dispatch "
+    "pixel_shuffle pixel_unshuffle"
 )
 ELEMENTWISE = (
     "gelu relu relu6 silu mish sigmoid tanh softplus hardswish hardsigmoid leaky_relu elu "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
@@ -15,6 +17,8 @@ from engine.errors import IncompatibleExplainer
 from engine.lrp import Layer, LrpMode, propagate, transformer_attribution
 from engine.lrp import rules as lrp_rules
 from engine.models.breast import BreastCancerDiagnosisModel
+from engine.workflow import explain
+from tests.engine.small_system import small_case, small_system
 from tests.naive import lrp as naive
 
 VisionTransformer = timm.models.vision_transformer.VisionTransformer
@@ -348,3 +352,24 @@ def test_attribution_of_no_layer_is_refused():
         transformer_attribution([layer], [layer], start_layer=1)
     with pytest.raises(IncompatibleExplainer):
         transformer_attribution([layer, layer[..., :2, :2]], [layer, layer[..., :2, :2]])
+
+
+def test_a_learnt_query_gives_all_its_relevance_to_the_image() -> None:
+    torch.manual_seed(0)
+    query, tokens = torch.rand(1, 2, 1, 6), torch.rand(3, 2, 5, 6)
+    x = tokens.requires_grad_()
+    with LrpMode() as mode:
+        scores = query @ F.relu(x).transpose(-2, -1)
+        pooled = scores.softmax(-1) @ F.relu(x)
+    gradients, relevance = mode.sweep(pooled, lambda out: out.sum((1, 2, 3)), [scores], [scores])
+    assert gradients[0].shape == relevance[0].shape == (3, 2, 1, 5)
+    assert bool(relevance[0].isfinite().all()) and bool(relevance[0].any())
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_the_breast_system_is_served_with_and_without_pathology(views: int) -> None:
+    case = small_case()
+    found = explain(small_system(), replace(case, images=case.images[:views]), ("lrp",))
+    assert not found.refused
+    for heat in found.explanations[0].maps:
+        assert heat.values.any() and bool((heat.values >= 0).all())
