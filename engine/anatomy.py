@@ -18,8 +18,7 @@ IMAGE = "image"
 """The one stream of a network that takes one image."""
 
 WINDOWED = (
-    "This model attends within shifted windows, and no published rule joins them into one map of "
-    "the image; Grad-CAM, ViT-CX and the methods that change the image work."
+    "This model attends within windows, which this method cannot join into one map of the image."
 )
 OVER_CHANNELS = "This model attends over channels or mixes its heads after the softmax, so that \
 its attention is no map from region to region."
@@ -85,7 +84,9 @@ class Anatomy:
                     hooks = at_modules(modules, IMAGE, gradients, heard, self._channels_last)
                     stack.enter_context(hooks)
                 if kinds & {"attention", "windowed"}:
-                    stack.enter_context(AttentionMode(len(image), IMAGE, gradients, heard))
+                    mode = AttentionMode(len(image), IMAGE, gradients, heard)
+                    stack.enter_context(mode.following(self.network))
+                    stack.enter_context(mode)
                 yield heard
             heard[:] = [entry for entry in heard if self._wanted(entry, kinds, grid)]
 
@@ -113,6 +114,8 @@ class Anatomy:
             tokens = grid[0] * grid[1]
             whole = entry.values.shape[-1] in (tokens + self.prefix, tokens)
             return whole and "attention" in kinds
+        if entry.kind == "windowed" and entry.windows is not None and "attention" in kinds:
+            return True
         return entry.kind in kinds
 
     def _channels_last(self, module: nn.Module, values: Tensor) -> bool:
@@ -240,9 +243,12 @@ def _convolutional(network: nn.Module) -> dict[str, Any]:
         entries = list(stages)
         features, reduction = str(entries[-1]["module"]), int(entries[-1]["reduction"])
     why = NO_ATTENTION
-    if _is_windowed(network):
+    lacking: tuple[str, ...] = ("attention", "lrp")
+    if _last_norm(network):
+        why, lacking = WINDOWED, ("lrp",)
+        features = _last_norm(network)
+    elif _is_windowed(network):
         why = WINDOWED
-        features = _last_norm(network) or features
     elif any("attn" in name for name, _ in network.named_modules()):
         why = OVER_CHANNELS
     embed: Any = getattr(network, "patch_embed", None)
@@ -253,7 +259,7 @@ def _convolutional(network: nn.Module) -> dict[str, Any]:
         "prefix": 0,
         "readers": (),
         "features": features,
-        "lacks": dict.fromkeys(("attention", "lrp"), why),
+        "lacks": dict.fromkeys(lacking, why),
         "size": size,
     }
 
@@ -266,7 +272,7 @@ def _last_norm(network: Any) -> str:
     """Swin's last `norm2`: frgfm/torch-cam#412 found `norm1` to light the background."""
     layers: Any = getattr(network, "layers", None)
     blocks: Any = getattr(layers[-1], "blocks", None) if isinstance(layers, nn.Sequential) else None
-    if not blocks or not hasattr(blocks[-1], "norm2"):
+    if not blocks or not (hasattr(blocks[-1], "norm2") and hasattr(blocks[-1], "shift_size")):
         return ""
     return f"layers.{len(layers) - 1}.blocks.{len(blocks) - 1}.norm2"
 

@@ -48,6 +48,20 @@ class Tap(nn.Module):
 
 
 @dataclass(frozen=True)
+class Windows:
+    """How a layer cuts a grid of places into windows.
+
+    Args:
+        grid: Rows and columns of places. size: Of a window. shift: By which the grid is rolled up
+            and left before it is cut.
+    """
+
+    grid: tuple[int, int]
+    size: tuple[int, int]
+    shift: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Heard:
     """One tensor of the running pass, still part of its graph.
 
@@ -57,6 +71,7 @@ class Heard:
         stream: Input of the queries or features. source: Input of the keys.
         values: The tensor. layer: Name of the module that gave it, where it was asked for by name.
         channels_last: Whether a four-dimensional feature map is (B, h, w, K).
+        windows: How attention within windows lies on the image, where that is known.
     """
 
     kind: str
@@ -65,6 +80,7 @@ class Heard:
     values: Tensor
     layer: str = ""
     channels_last: bool = False
+    windows: Windows | None = None
 
 
 Listen = Callable[[frozenset[str], bool], Any]
@@ -146,6 +162,30 @@ class AttentionMode(TorchFunctionMode):
         self._stream = stream
         self._gradients = gradients
         self._heard = heard
+        self._windows: Windows | None = None
+
+    @contextmanager
+    def following(self, network: nn.Module) -> Iterator[None]:
+        """Note on entering each windowed block how it cuts its input (B, h, w, C)."""
+        owner = threading.get_ident()
+
+        def enter(block: Any, arguments: tuple[Any, ...]) -> None:
+            x = arguments[0] if arguments else None
+            if threading.get_ident() == owner and isinstance(x, Tensor) and x.ndim == 4:
+                grid = (int(x.shape[1]), int(x.shape[2]))
+                self._windows = Windows(grid, _pair(block.window_size), _pair(block.shift_size))
+
+        def leave(block: Any, arguments: tuple[Any, ...], output: Any) -> None:
+            self._windows = None
+
+        blocks = [m for m in network.modules() if hasattr(m, "shift_size") and hasattr(m, "attn")]
+        handles = [block.register_forward_pre_hook(enter) for block in blocks]
+        handles += [block.register_forward_hook(leave) for block in blocks]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -165,9 +205,10 @@ class AttentionMode(TorchFunctionMode):
         attention = _in_graph(attention, self._gradients)
         queries, keys = attention.shape[-2:]
         kind = "attention" if queries == keys else "readout" if queries == 1 else "reduced"
-        if len(attention) != self._batch:
+        if len(attention) != self._batch or self._windows is not None:
             kind = "windowed"
-        self._heard.append(Heard(kind, self._stream, self._stream, attention))
+        entry = Heard(kind, self._stream, self._stream, attention, windows=self._windows)
+        self._heard.append(entry)
         return attention
 
     def _attend(
@@ -216,6 +257,10 @@ class AttentionMode(TorchFunctionMode):
         mixed = self._attend(q, k, v)
         joined = mixed.permute(2, 0, 1, 3).reshape(length, batch, width)
         return F.linear(joined, out_weight, out_bias), None
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
 def _thirds(bias: Tensor | None) -> Sequence[Tensor | None]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.errors import IncompatibleExplainer
-from engine.listening import Heard, Tap, at_rest, at_taps
+from engine.listening import Heard, Tap, Windows, at_rest, at_taps
 from engine.lrp import LrpMode
 from engine.probe import Probe, autocast, chosen
 from engine.progress import Progress
@@ -59,6 +59,7 @@ class Reading:
         gradients: Derivative of the target's score with respect to it, or None.
         layer: Name of the module that gave it, where it was asked for by name.
         relevance: LRP relevance of an attention matrix, where a relevance sweep was asked for.
+        windows: How attention within windows lies on the image.
     """
 
     kind: str
@@ -68,6 +69,7 @@ class Reading:
     gradients: Tensor | None
     layer: str = ""
     relevance: Tensor | None = None
+    windows: Windows | None = None
 
 
 @dataclass(frozen=True)
@@ -296,7 +298,9 @@ def _reading(
         values = as_maps(values, span, last=entry.channels_last)
         slopes = None if slopes is None else as_maps(slopes, span, last=entry.channels_last)
     swept = None if relevance is None else relevance.detach().float()
-    return Reading(entry.kind, entry.stream, entry.source, values, slopes, entry.layer, swept)
+    return Reading(
+        entry.kind, entry.stream, entry.source, values, slopes, entry.layer, swept, entry.windows
+    )
 
 
 def _probe(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.explainers import rules
+from engine.explainers import rules, windows
 from engine.explainers.base import Maps, explainer
 from engine.explainers.reading import attention, weighted, weighted_layers, weighted_reader
 from engine.trace import Reading, Trace
@@ -57,6 +57,10 @@ def run(trace: Trace, *, start_layer: int) -> Maps:
 
 def _alone(trace: Trace, stream: str, start_layer: int) -> Tensor:
     """One stream without cross-attention, row by row."""
+    cut = windows.layers(trace, stream)[start_layer:]
+    if cut:
+        fused = [weighted(reading) for reading in cut]
+        return windows.flow(cut, fused, len(trace.image(stream)), normalised=False)
     rows = weighted_reader(trace, stream)
     found = rules.relevance(weighted_layers(trace, stream), rows, start_layer)
     if trace.read("readout", stream):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from engine.explainers import rules
+from engine.explainers import rules, windows
 from engine.explainers.base import Maps, explainer
 from engine.explainers.reading import attention, slopes, weighted_reader
 from engine.trace import Reading, Trace
@@ -29,6 +29,11 @@ def run(trace: Trace, *, discard_ratio: float, start_layer: int) -> Maps:
     """
     maps: Maps = {}
     for stream in trace.images:
+        cut = windows.layers(trace, stream)[start_layer:]
+        if cut and not discard_ratio:
+            fused = [_layer(reading) for reading in cut]
+            maps[stream] = windows.flow(cut, fused, len(trace.image(stream)), normalised=True)
+            continue
         layers = [_layer(reading) for reading in attention(trace, stream)][start_layer:]
         kept = (rules.discard_lowest(layer, discard_ratio) for layer in reversed(layers))
         flow = rules.descend(weighted_reader(trace, stream), kept)

@@ -18,6 +18,10 @@ def attention(trace: Trace, stream: str) -> tuple[Reading, ...]:
         IncompatibleExplainer: None was heard.
     """
     layers = trace.read("attention", stream)
+    if not layers and trace.read("windowed", stream):
+        raise IncompatibleExplainer(
+            "The model attends within windows, which this method cannot join into one map."
+        )
     if not layers:
         raise IncompatibleExplainer("The model's attention could not be read.")
     return layers

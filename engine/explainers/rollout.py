@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.explainers import rules
+from engine.explainers import rules, windows
 from engine.explainers.base import Maps, explainer
 from engine.explainers.reading import attention, reader
 from engine.trace import Trace
@@ -29,6 +29,11 @@ def run(trace: Trace, *, head_fusion: str, discard_ratio: float, start_layer: in
     """
     maps: Maps = {}
     for stream in trace.images:
+        cut = windows.layers(trace, stream)[start_layer:]
+        if cut and not discard_ratio:
+            fused = [rules.fuse_heads(layer.values, head_fusion) for layer in cut]
+            maps[stream] = windows.flow(cut, fused, len(trace.image(stream)), normalised=True)
+            continue
         layers = [layer.values for layer in attention(trace, stream)]
         found = trace.read("readout", stream)
         rows = rules.fuse_heads(found[-1].values, head_fusion) if found else reader(trace, stream)

@@ -12,9 +12,11 @@ from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer as TorchvisionViT
 
 from engine import ExplainabilityToolkit
+from engine.anatomy import IMAGE
 from engine.errors import IncompatibleExplainer, ShapeMismatch
 from engine.explainers import EXPLAINERS
 from engine.listening import AttentionMode
+from engine.trace import ClassTarget, capture
 
 SMALL = {"embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 5}
 GRADIENTS = ("rollout", "gradient_rollout", "attention_gradcam", "relevance", "gradcam", "hirescam")
@@ -89,9 +91,74 @@ def test_networks_without_attention_serve_class_activation_and_say_why_not_more(
         assert not isinstance(found[method], str), found[method]
         assert found[method].values.shape == (1, size, size)
         assert found[method].maps[0].grid == (size // 32, size // 32)
-    assert "window" in found["relevance"] if "swin" in name else "attention" in found["relevance"]
-    with pytest.raises(IncompatibleExplainer, match="Gradient-weighted relevance"):
-        toolkit.explain(x, "relevance")
+    if "swin" not in name:
+        assert "attention" in found["relevance"]
+        with pytest.raises(IncompatibleExplainer, match="Gradient-weighted relevance"):
+            toolkit.explain(x, "relevance")
+
+
+def windowed(size: tuple[int, int] = (64, 64)) -> nn.Module:
+    torch.manual_seed(0)
+    made = timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=size, window_size=4, embed_dim=16,
+        depths=(2, 2), num_heads=(2, 4), num_classes=5,
+    )  # fmt: skip
+    for parameter in made.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape)
+    return made.eval()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (56, 72)])
+def test_windows_are_joined_as_the_whole_matrix_would_be(size):
+    """Each window's matrix is laid into one over all places; layers multiply; merging averages."""
+    network, x = windowed(size), images(size, 1)
+    toolkit = ExplainabilityToolkit(network)
+    trace, _ = capture(
+        toolkit.system.read_at(x), {IMAGE: x}, ClassTarget(torch.tensor([2])),
+        kinds=frozenset({"attention"}),
+    )  # fmt: skip
+    readings = trace.read("windowed", IMAGE)
+    assert [r.windows.shift for r in readings][1] == (2, 2)
+    flow, relevance, grid = None, None, readings[0].windows.grid
+    for reading in readings:
+        here = reading.windows.grid
+        if here != grid:
+            merge = np.zeros((here[0] * here[1], grid[0] * grid[1]))
+            for row, column in np.ndindex(*grid):
+                merge[row // 2 * here[1] + column // 2, row * grid[1] + column] = 0.25
+            flow, relevance, grid = merge @ flow, merge @ relevance, here
+        mean = whole_matrix(reading, reading.values.mean(1).double().numpy())
+        both = (reading.values * reading.gradients).clamp_min(0).mean(1).double().numpy()
+        step = mean + np.eye(len(mean))
+        step = step / step.sum(1, keepdims=True)
+        keep = np.eye(len(mean)) + whole_matrix(reading, both)
+        flow = step if flow is None else step @ flow
+        relevance = keep if relevance is None else keep @ relevance
+    first = readings[0].windows.grid
+    got = toolkit.explain(x, "rollout", 2, raw=True).values[0]
+    assert np.allclose(got, flow.mean(0).reshape(first), rtol=1e-3)
+    got = toolkit.explain(x, "relevance", 2, raw=True).values[0]
+    offset = float((relevance.mean(0).reshape(first) - got).mean())
+    assert np.allclose(got + offset, relevance.mean(0).reshape(first), rtol=1e-4)
+
+
+def whole_matrix(reading, fused: np.ndarray) -> np.ndarray:
+    """The matrix over all places that windows (n, w, w) amount to, built place by place."""
+    (height, width), (down, across) = reading.windows.grid, reading.windows.size
+    up, left = reading.windows.shift
+    whole = np.zeros((height * width, height * width))
+    columns = -(-width // across)
+    owners: dict[int, list[tuple[int, int]]] = {}
+    for row, column in np.ndindex(height, width):
+        r, c = (row - up) % height, (column - left) % width
+        window = r // down * columns + c // across
+        place = r % down * across + c % across
+        owners.setdefault(window, []).append((place, row * width + column))
+    for window, members in owners.items():
+        for i, query in members:
+            for j, key in members:
+                whole[query, key] = fused[window, i, j]
+    return whole
 
 
 @pytest.mark.parametrize("name", ["cait_xxs24_224", "xcit_nano_12_p16_224", "pvt_v2_b0"])
