@@ -131,7 +131,7 @@ def benchmark_explainers(
     slow: Annotated[
         bool, typer.Option("--slow/--no-slow", help="Methods that run the model many times.")
     ] = True,
-    slow_cases: Annotated[int, typer.Option(min=0, help="Cases for slow methods.")] = 8,
+    slow_cases: Annotated[int, typer.Option(min=0, help="Cases for slow methods.")] = 10,
     sanity_cases: Annotated[
         int, typer.Option(min=0, help="Cases on which all weights are destroyed.")
     ] = 4,
@@ -150,6 +150,20 @@ def benchmark_explainers(
         tuple(_listed([arms])), slow, slow_cases, sanity_cases, stability_cases, slow_checks
     )
     run(out, _listed([methods]), model, device, cases, seed, plan)
+
+
+@app.command()
+def methods(
+    model: Annotated[
+        str | None, typer.Option(help="Name or path of a model card; says what it cannot serve.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    markdown: Annotated[bool, typer.Option("--markdown", help="As tables.")] = False,
+) -> None:
+    """List the explanation methods: what each shows, and what it cannot say."""
+    from app.commands.methods import run
+
+    run(model, device, markdown=markdown)
 
 
 @app.command()
@@ -181,6 +195,39 @@ def train(
 
     changes = {"epochs": epochs, "train_cases": train_cases, "seed": seed}
     run(recipe, out, device, {k: v for k, v in changes.items() if v is not None})
+
+
+@app.command("bring-model")
+def bring_model(
+    checkpoint: Annotated[Path, typer.Argument(help=".safetensors, .pt or .pth.")],
+    architecture: Annotated[str, typer.Option(help="Name of the architecture in timm.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model card and the weights.")],
+    classes: Annotated[
+        Path | None, typer.Option(help="Text file of class names, one a line, in output order.")
+    ] = None,
+    num_classes: Annotated[
+        int | None,
+        typer.Option(min=0, max=100_000, help="Number of classes without names; 0: features only."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the card; the architecture's.")] = "",
+    title: Annotated[str, typer.Option(help="Name for people.")] = "",
+    training_data: Annotated[str, typer.Option(help="What it was trained on, one sentence.")] = "",
+    size: Annotated[
+        int | None, typer.Option(min=16, max=4096, help="Side of its images, pixels.")
+    ] = None,
+    mean: Annotated[str, typer.Option(help="Mean of its input, such as 0.5,0.5,0.5.")] = "",
+    std: Annotated[str, typer.Option(help="Standard deviation of its input.")] = "",
+    by_order: Annotated[
+        bool, typer.Option("--by-order", help="Match tensors by their order, not their names.")
+    ] = False,
+) -> None:
+    """Make a model card of a checkpoint that was trained elsewhere."""
+    from app.commands.bring import run
+
+    run(
+        checkpoint, architecture, out, classes=classes, count=num_classes, name=name, title=title,
+        training_data=training_data, size=size, mean=mean, std=std, by_order=by_order,
+    )  # fmt: skip
 
 
 @app.command()

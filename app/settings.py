@@ -74,6 +74,8 @@ class Settings:
         idle_minutes: Life of a login that is not used, minutes.
         max_upload_mb: Largest upload, megabytes (10^6 bytes).
         secret_file: File of the key that signs cookies; made once, readable by its owner only.
+        medsam: Weights of LiteMedSAM, which turns a box into an outline; None where they are not
+            installed.
     """
 
     host: str = "127.0.0.1"
@@ -86,6 +88,7 @@ class Settings:
     idle_minutes: int = 60
     max_upload_mb: int = 1024
     secret_file: Path = Path(KEY_NAME)
+    medsam: Path | None = None
 
     @classmethod
     def load(
@@ -271,4 +274,5 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "idle_minutes": _whole(1, 10_080),
     "max_upload_mb": _whole(1, 1_000_000),
     "secret_file": _key_path,
+    "medsam": _path,
 }

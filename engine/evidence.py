@@ -17,7 +17,7 @@ from engine.explainers import EXPLAINERS, Explainer
 from engine.metrics import complexity, faithfulness, localisation, similarity
 from engine.metrics.base import scored
 from engine.metrics.baselines import named_fill
-from engine.metrics.stability import stability_scores
+from engine.metrics.stability import FACTORS, SHIFTS, stability_scores
 from engine.models import System
 from engine.models.base import Prepared
 from engine.probe import Probe
@@ -138,6 +138,7 @@ def measure(
     session = begin(system, case, target, frames, progress)
     found: dict[str, tuple[Score, ...]] = {explanation.method: () for explanation in explanations}
     known = truth if truth is not None else None if case.truth is None else case.truth.mask
+    session.probe.progress.expect(_evaluations(session, explanations))
     for stream, view in session.prepared.views.items():
         image, place = case.images[view.image], view.placement
         marked = known if stream == session.stream else None
@@ -158,6 +159,16 @@ def measure(
             told = tuple(replace(score, image=view.image) for score in scores)
             found[explanation.method] += told
     return found
+
+
+def _evaluations(session: Session, explanations: Sequence[Explanation]) -> int:
+    """How often `measure` will ask the model."""
+    each = (STEPS + 1) * 2 + 1 + 2 * len(faithfulness.SHARES)
+    total = 0
+    for view in session.prepared.views.values():
+        heats = [h for e in explanations for h in e.maps if h.image == view.image and h.localised]
+        total += 2 + each * (len(heats) + CHANCE_DRAWS if heats else 0)
+    return total
 
 
 def _absent(reason: str) -> list[Score]:
@@ -199,8 +210,6 @@ class _Bench:
         image, fill = self._image, self._fill
         heat = torch.from_numpy(np.ascontiguousarray(canvas)).to(image.device)
         draws = 0 if self._chance else CHANCE_DRAWS
-        each = (STEPS + 1) * 2 + 1 + 2 * len(faithfulness.SHARES)
-        self._probe.progress.expect(each * (1 + draws))
         ask = self._probability
         common: dict[str, Any] = {
             "fill_name": self._name, "portion": self._probe.portion, "chance_draws": draws,
@@ -275,7 +284,8 @@ def stability(
     """
     session = begin(system, case, target, frames, progress)
     able = [m for m in (EXPLAINERS[name] for name in methods) if serves(system, m, session)]
-    maps = SharedMaps(session, able)
+    maps = SharedMaps(session, able, counted=True)
+    session.probe.progress.expect(1 + draws + len(SHIFTS) + len(FACTORS))
     black = session.probe.black[:, None, None]
     found: dict[str, tuple[Score, ...]] = {}
     for method in able:
@@ -297,8 +307,11 @@ def serves(system: System, method: Explainer, session: Session) -> bool:
 class SharedMaps:
     """Maps of changed images; each image is passed through the model once for all methods."""
 
-    def __init__(self, session: Session, methods: Sequence[Explainer]) -> None:
+    def __init__(
+        self, session: Session, methods: Sequence[Explainer], *, counted: bool = False
+    ) -> None:
         self._session = session
+        self._counted = counted
         self._methods = methods
         self._kept: dict[bytes, dict[str, Tensor]] = {}
 
@@ -320,6 +333,8 @@ class SharedMaps:
         if key not in self._kept:
             trace = self._session.trace(image, self._methods)
             self._kept[key] = dict(self._run(trace))
+            if self._counted:
+                self._session.probe.progress.advance(1)
         return self._kept[key]
 
     def _run(self, trace: Trace) -> list[tuple[str, Tensor]]:

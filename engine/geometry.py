@@ -81,6 +81,8 @@ class Placement:
     def to_source(self, grid: FloatArray, outside: float | None = 0.0) -> FloatArray:
         """Enlarge a grid over the canvas to the source image, bilinear with half-pixel centres.
 
+        Cells of the padding, whose centre lies beside the crop, take no part.
+
         Args:
             grid: (h, w), any real scale.
             outside: Value outside the crop, which the model did not see; None for the smallest
@@ -93,8 +95,12 @@ class Placement:
         y = (np.arange(self.height) + 0.5) * self.inner[0] / self.height + self.offset[0]
         x = (np.arange(self.width) + 0.5) * self.inner[1] / self.width + self.offset[1]
         small = np.asarray(grid, dtype=np.float32)
-        wide = _stretched(small.T, x * columns / self.size - 0.5).T
-        placed = _stretched(np.ascontiguousarray(wide), y * rows / self.size - 0.5)
+        down = _within(y * rows / self.size - 0.5, rows, self.size, self.offset[0], self.inner[0])
+        across = _within(
+            x * columns / self.size - 0.5, columns, self.size, self.offset[1], self.inner[1]
+        )
+        wide = _stretched(small.T, across).T
+        placed = _stretched(np.ascontiguousarray(wide), down)
         fill = float(placed.min()) if outside is None else outside
         out = np.full(self.source, fill, dtype=np.float32)
         out[self.top : self.top + self.height, self.left : self.left + self.width] = placed
@@ -119,6 +125,18 @@ class Placement:
             box.width * scale_x,
             box.height * scale_y,
         )
+
+
+def _within(
+    positions: NDArray[np.float64], cells: int, size: int, offset: int, inner: int
+) -> NDArray[np.float64]:
+    """Positions held among the cells whose centre lies on the source: padding never bleeds in."""
+    centres = (np.arange(cells) + 0.5) * size / cells - offset
+    own = np.flatnonzero((centres >= 0) & (centres <= inner))
+    if not len(own):
+        return positions
+    held: NDArray[np.float64] = np.clip(positions, own[0], own[-1])
+    return held
 
 
 def _stretched(values: FloatArray, positions: NDArray[np.float64]) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -102,12 +103,20 @@ def sanity(
         )
     first = next(iter(checks.values()), None)
     return Sanity(
-        () if first is None else tuple(result.stage for result in first.stages),
+        () if first is None else tuple(spoken(result.stage) for result in first.stages),
         {name: _maps(session, check) for name, check in checks.items()},
         {name: tuple(r.correlation for r in check.stages) for name, check in checks.items()},
         {name: (str(check.verdict), check.reason) for name, check in checks.items()},
         checks,
     )
+
+
+def spoken(part: str) -> str:
+    """The name of a part of a network in words: "encoder.blocks.3" becomes "block 4"."""
+    block = re.fullmatch(r".*\b(?:blocks|layers|stages|layer)\.?(\d+)", part)
+    if block:
+        return f"block {int(block.group(1)) + 1}"
+    return part.rsplit(".", 1)[-1].replace("_", " ")
 
 
 def _pixels(grid: Tensor | None, size: tuple[int, int]) -> FloatArray:

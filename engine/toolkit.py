@@ -18,7 +18,7 @@ from engine.models import System
 from engine.models.brought import Brought
 from engine.progress import Progress
 from engine.records import Case, Explanation, HeatMap, Image, Modality, Window
-from engine.render import display, gallery, overlay
+from engine.render import display, gallery, legible, overlay
 from engine.trace import ClassTarget, RegionTarget, Target, Trace, capture, enlarged
 from engine.workflow import explain as explain_case
 from engine.workflow import flatness, load_system
@@ -264,7 +264,8 @@ class ExplainabilityToolkit:
                 continue
             values = answer.maps[0].values
             heat = values.clip(min=0) if EXPLAINERS[name].signed else values
-            panels.append((EXPLAINERS[name].title, overlay(picture, heat)))
+            shown = legible(heat, answer.maps[0].grid)
+            panels.append((EXPLAINERS[name].title, overlay(picture, shown)))
         return gallery(panels, side)
 
     def _picture(self, x: Pictures) -> NDArray[np.uint8]:

@@ -111,7 +111,7 @@ def predict(system: System, case: Case, frames: Mapping[int, int] | None = None)
     started = time.perf_counter()
     prepared = system.prepare(case, frames)
     with torch.no_grad(), autocast(system.device):
-        output = system.network(**prepared.inputs, **prepared.options)
+        output = system.subject(prepared).run(prepared.inputs, **prepared.options)
     return system.read(output, prepared, case, time.perf_counter() - started)
 
 
@@ -218,7 +218,8 @@ def _goal(
         return system.segmentation(output)
 
     with torch.no_grad():
-        shape = fitted(system.network(**prepared.inputs, **prepared.options)).shape[-2:]
+        found = system.subject(prepared).run(prepared.inputs, **prepared.options)
+        shape = fitted(found).shape[-2:]
     small = cv2.resize(canvas, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
     return RegionTarget(torch.from_numpy(small >= 0.5)[None].to(system.device), fitted)
 

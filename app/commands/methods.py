@@ -21,7 +21,9 @@ def run(model: str | None, device: str, *, markdown: bool) -> None:
         members = [method for method in EXPLAINERS.values() if method.family == family]
         typer.echo(f"\n### {title}\n" if markdown else f"\n{title}")
         if markdown:
-            typer.echo("| Name | What it shows | What it cannot say | Settings |\n|---|---|---|---|")
+            typer.echo(
+                "| Name | What it shows | What it cannot say | Settings |\n|---|---|---|---|"
+            )
         for method in members:
             settings = ", ".join(f"{name}={value}" for name, value in method.settings.items())
             if markdown:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from app.auth import Accounts, User
 from app.services.administration import Administration
+from app.services.benchmarks import Benchmarks
 from app.services.cases import Cases
 from app.services.context import GUEST, OPERATOR, Context
 from app.services.demonstration import fill, warm_up
+from app.services.evidence import Evidence
 from app.services.intake import Intake
 from app.services.layers import Layer
 from app.services.models import Models
+from app.services.probe import Probes
 from app.services.ratings import Agreement, Ratings
 from app.services.reporting import Reporting
 from app.services.review import Review, Reviews
@@ -35,6 +38,9 @@ class Services:
         self.cases = Cases(context)
         self.intake = Intake(context)
         self.review = Reviews(context, self.cases)
+        self.evidence = Evidence(context)
+        self.probe = Probes(context, self.review)
+        self.benchmarks = Benchmarks(context)
         self.ratings = Ratings(context)
         self.reports = Reporting(context, self.review)
         self.administration = Administration(context)
@@ -93,5 +99,6 @@ class Services:
         warm_up(self._context, self.review)
 
     def close(self) -> None:
-        """Give the database back."""
+        """End background work, and give the database back."""
+        self._context.jobs.close()
         self.store.close()

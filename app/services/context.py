@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from app.auth import Accounts, Role, User
 from app.errors import NotFound
+from app.services.jobs import Jobs
 from app.services.layers import Memory
 from app.services.models import Models
 from app.settings import Settings
@@ -22,7 +23,7 @@ OPERATOR = User("operator", "Command line", Role.ADMINISTRATOR)
 
 @dataclass(frozen=True)
 class Context:
-    """Shared parts of the services."""
+    """Shared parts of the services; background work lets interactive use of the models go first."""
 
     settings: Settings
     store: Store
@@ -30,6 +31,10 @@ class Context:
     models: Models
     demonstration: bool
     memory: Memory = field(default_factory=lambda: Memory(PIXEL_MEMORY))
+    jobs: Jobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "jobs", Jobs(between=self.models.turnstile.give_way))
 
     def require_sight(self, user: User, case_id: str) -> None:
         """Refuse a case that the user may not see, in the same words as one that is not there.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
 
+from app.services.turnstile import Turnstile
 from engine.cards import DEFAULT_MODEL, cards_folder, known_cards, read_card
 from engine.records import ModelCard
 
@@ -25,7 +25,7 @@ class Models:
     def __init__(self, device: str) -> None:
         self._device = device
         self._systems: dict[str, System] = {}
-        self._lock = RLock()
+        self.turnstile = Turnstile()
 
     @property
     def active(self) -> str:
@@ -44,9 +44,17 @@ class Models:
         """All cards installed."""
         return [read_card(path) for path in known_cards().values()]
 
-    def run(self, work: Callable[[System], T], name: str | None = None) -> T:
-        """Do something with a loaded system; one at a time, so that memory stays bounded."""
-        with self._lock:
+    def run(
+        self, work: Callable[[System], T], name: str | None = None, *, background: bool = False
+    ) -> T:
+        """Do something with a loaded system; one at a time, so that memory stays bounded.
+
+        Args:
+            work: What to do. name: Card; the active one when None.
+            background: True for long work, which lets others go first between its portions.
+        """
+        turnstile = self.turnstile
+        with turnstile.background() if background else turnstile.interactive():
             wanted = name or self.active
             if wanted not in self._systems:
                 from engine.workflow import load_system

@@ -66,7 +66,7 @@ class Ratings:
         """Value of the rating form: questions, the reader's own answers, progress."""
         who = check(user, Role.READER)
         self._context.require_sight(who, case_id)
-        weights_digest, methods = self._made(case_id, target)
+        weights_digest, methods = self._made(case_id, target, method)
         mine = [
             rating
             for rating in self._context.store.current_ratings(reader=who.name)
@@ -90,8 +90,11 @@ class Ratings:
             "error": "",
         }
 
-    def _made(self, case_id: str, target: str) -> tuple[str, list[tuple[str, str]]]:
-        """Digest of the active model, and the maps it made of a target, as (id, title)."""
+    def _made(self, case_id: str, target: str, method: str) -> tuple[str, list[tuple[str, str]]]:
+        """Digest of the active model, and the maps it made of a target, as (id, title).
+
+        Beside the usual maps, the one that is asked for is listed.
+        """
         try:
             digest = self._context.models.card().weights_digest
         except EngineError:
@@ -105,7 +108,8 @@ class Ratings:
             return digest, []
         from engine.explainers import EXPLAINERS
 
-        return digest, [(name, EXPLAINERS[name].title) for name in METHODS if name in found]
+        listed = dict.fromkeys((*METHODS, method))
+        return digest, [(name, EXPLAINERS[name].title) for name in listed if name in found]
 
     @requires(Role.READER)
     def rate(

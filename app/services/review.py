@@ -13,10 +13,11 @@ from app.auth.roles import check
 from app.errors import NotFound
 from app.services.cases import Cases
 from app.services.context import Context
+from app.services.evidence_about import LESION, canonical, is_usual
 from app.services.findings import findings
 from app.services.layers import Layer, Scale, layer
 from app.store import ExplanationRow
-from engine.errors import EngineError, UnknownName
+from engine.errors import EngineError
 from engine.records import Case, ModelCard, Prediction, Region
 from engine.render import contours
 
@@ -42,12 +43,21 @@ class Review:
 
 @dataclass(frozen=True)
 class Result:
-    """A stored prediction with its maps of one target."""
+    """A stored prediction with its maps of one target.
+
+    Args:
+        rows: Of `METHODS`, in their order. others: Newest of each other method.
+    """
 
     prediction: Prediction
     target: str
     rows: tuple[ExplanationRow, ...]
     refused: dict[str, str]
+    others: tuple[ExplanationRow, ...] = ()
+
+    def shown(self, method: str | None) -> tuple[ExplanationRow, ...]:
+        """Maps that a page lists: the usual ones, and the one asked for where it is another."""
+        return (*self.rows, *(row for row in self.others if row.method == method))
 
 
 class Reviews:
@@ -69,7 +79,8 @@ class Reviews:
 
         Args:
             case_id: Pseudonym. target: Class to explain; the leading one when None.
-            method: Map to show first.
+            method: Map to show first; one of another method than `METHODS` is shown beside these
+                where it is stored.
 
         Raises:
             NotFound: There is no such case, or it is not the user's.
@@ -114,7 +125,7 @@ class Reviews:
         card, stored = None, None
         try:
             card = context.models.card()
-            stored = self._stored(case_id, card, _named(card, target) if target else None)
+            stored = self._stored(case_id, card, canonical(card, target) if target else None)
         except EngineError:  # `open` says why there are no maps
             pass
         return self._review(case, card, stored, "", method).viewer
@@ -125,7 +136,7 @@ class Reviews:
         Raises:
             EngineError: The model cannot read the case, cannot be loaded, or knows no such target.
         """
-        target = _named(card, target) if target else None
+        target = canonical(card, target) if target else None
         stored = self._stored(case.id, card, target)
         if stored is not None:
             return stored
@@ -138,20 +149,33 @@ class Reviews:
         prediction = found[1]
         wanted = target or prediction.leading
         rows: dict[str, ExplanationRow] = {}
+        others: dict[str, ExplanationRow] = {}
         for row in self._context.store.explanations(case_id, card.weights_digest):
             if row.target == wanted:
-                rows.setdefault(row.method, row)
+                (rows if row.method in METHODS and is_usual(row) else others).setdefault(
+                    row.method, row
+                )
         if not set(METHODS) <= set(rows):
             return None
-        return Result(prediction, wanted, tuple(rows[m] for m in METHODS), {})
+        return Result(
+            prediction,
+            wanted,
+            tuple(rows[m] for m in METHODS),
+            {},
+            tuple(row for name, row in others.items() if name not in METHODS),
+        )
 
     def _compute(self, case: Case, card: ModelCard, target: str | None, system: Any) -> Result:
-        from engine.workflow import explain
+        from engine.workflow import PREDICTED, explain
 
         stored = self._stored(case.id, card, target)
         if stored is not None:
             return stored
-        analysis = explain(system, case, METHODS, target)
+        analysis = (
+            explain(system, case, METHODS, region=PREDICTED)
+            if target == LESION
+            else explain(system, case, METHODS, target)
+        )
         store = self._context.store
         number = store.keep_prediction(case.id, analysis.prediction)
         rows = []
@@ -218,10 +242,11 @@ class Reviews:
         if result is None:
             panel = findings(case, card, None, (), {}, "", problem)
             return Review(case.id, "", "", viewer, panel)
-        shown = method if method in {row.method for row in result.rows} else _first(result.rows)
+        listed = result.shown(method)
+        shown = method if method in {row.method for row in listed} else _first(result.rows)
         viewer["layers"] = [
             entry
-            for row in result.rows
+            for row in listed
             for entry in self._layers(case, row, visible=row.method == shown)
         ]
         viewer["regions"] = [_region(region) for region in result.prediction.regions]
@@ -235,7 +260,7 @@ class Reviews:
             for rank, patch in enumerate(result.prediction.patches, 1)
         ]
         panel = findings(
-            case, card, result.prediction, result.rows, result.refused, result.target, problem
+            case, card, result.prediction, listed, result.refused, result.target, problem
         )
         return Review(case.id, result.target, shown, viewer, panel)
 
@@ -283,16 +308,6 @@ class Reviews:
             ("range", explanation_id, n), make, lambda made: 64
         )
         return found
-
-
-def _named(card: ModelCard, target: str) -> str:
-    """A class, by name or number, as its card writes it: so what is stored of it is found again."""
-    numbered = {str(number): name for number, name in enumerate(card.classes)}
-    named = {name.casefold(): name for name in card.classes}
-    found = named.get(target.casefold()) or numbered.get(target)
-    if found is None:
-        raise UnknownName(f"The model knows no such class; it knows {', '.join(card.classes)}.")
-    return found
 
 
 def _first(rows: tuple[ExplanationRow, ...]) -> str:

@@ -79,6 +79,26 @@ class ExplanationRow:
 
 
 @dataclass(frozen=True)
+class EvidenceRow:
+    """What was found out about one method's map, without the content.
+
+    Args:
+        id: Row number. case: Pseudonym. weights_digest: Model. target: What was explained.
+        kind: "scores", "stability" or "sanity". method: Registry name.
+        key: Digest of all that the content depends on. created: Time, UTC.
+    """
+
+    id: int
+    case: str
+    weights_digest: str
+    target: str
+    kind: str
+    method: str
+    key: str
+    created: datetime
+
+
+@dataclass(frozen=True)
 class ReportInfo:
     """A PDF that was made: its case, its own id, SHA-256 of the file, maker and time (UTC)."""
 

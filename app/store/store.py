@@ -10,12 +10,13 @@ from app.store.accounts import AccountRows
 from app.store.audit import AuditTrail
 from app.store.cases import Cases
 from app.store.database import BUSY_MS
+from app.store.evidence import EvidenceRows
 from app.store.ratings import Ratings
 from app.store.reports import Reports
 from app.store.results import Results
 
 
-class Store(Cases, Results, Ratings, Reports, AccountRows, AuditTrail):
+class Store(Cases, Results, EvidenceRows, Ratings, Reports, AccountRows, AuditTrail):
     """Records in, records out; each call is one transaction. Safe to share between threads.
 
     Args:

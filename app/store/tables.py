@@ -199,6 +199,27 @@ class MapRecord(Base):
     digest: Mapped[str] = mapped_column(String(64))
 
 
+class EvidenceRecord(Base):
+    """What was measured about one method's map of a case, or found by destroying the weights."""
+
+    __tablename__ = "evidence"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"))
+    weights_digest: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str] = mapped_column(String(128))
+    kind: Mapped[str] = mapped_column(String(16))
+    method: Mapped[str] = mapped_column(String(64))
+    key: Mapped[str] = mapped_column(String(64))
+    content: Mapped[dict[str, Any]]
+    created: Mapped[datetime]
+
+    __table_args__ = (
+        Index("ix_evidence_case", "case_id", "weights_digest", "target"),
+        CheckConstraint("kind IN ('scores', 'stability', 'sanity')", name="kind"),
+    )
+
+
 class RatingRow(Base):
     """One answer; a change is a new row with the next revision."""
 

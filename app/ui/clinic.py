@@ -1,4 +1,4 @@
-"""The clinicians' application: worklist, review with rating, upload, agreement, model card."""
+"""The clinicians' application: worklist, review, evidence, upload, agreement, model card."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from app.auth import User
 from app.errors import AppError
 from app.services import Services
 from app.ui import agreement, model
+from app.ui import trust as which_method
+from app.ui.evidence import EvidencePage
 from app.ui.header import header, header_value
-from app.ui.panels import Findings, RatingForm, Upload, Worklist
+from app.ui.panels import Evidence, Findings, Probe, RatingForm, Upload, Worklist
+from app.ui.probe import ProbePage
 from app.ui.shell import guarded
 from app.ui.viewer import Viewer
 
@@ -38,8 +41,17 @@ def build(services: Services) -> gr.Blocks:
                         findings = Findings()
                     with gr.Column(scale=2, min_width=290):
                         form = RatingForm()
+            with gr.Tab(
+                "Evidence", id="evidence", elem_id="lb-evidence", render_children=True
+            ) as evidence_tab:
+                evidence = Evidence()
+            with gr.Tab(
+                "What if", id="what-if", elem_id="lb-what-if", render_children=True
+            ) as probe_tab:
+                probe = Probe()
             with gr.Tab("Upload", id="upload"):
                 upload = Upload(value={"version": 1, "limits": _limits(services)})
+            which_method.build(services)
             agreement.build(services)
             model.build(services)
         page = _Page(services)
@@ -55,6 +67,13 @@ def build(services: Services) -> gr.Blocks:
         form.rate(guard(page.rate), None, form, **QUIET)
         form.next(guard(page.next), current, shown, **QUIET)
         form.previous(guard(page.previous), current, shown, **QUIET)
+        evidence_page = EvidencePage(services, page.stamp)
+        evidence_tab.select(guard(evidence_page.evidence), current, evidence, **QUIET)
+        evidence_page.wire(evidence, guard, **QUIET)
+        evidence.show(guard(page.show_map), None, shown, **QUIET)
+        probe_page = ProbePage(services.probe, page.stamp)
+        probe_tab.select(guard(probe_page.probe), current, probe, **QUIET)
+        probe_page.wire(probe, guard, **QUIET)
     return demo
 
 
@@ -77,7 +96,7 @@ class _Page:
 
     def list(self, user: User) -> dict[str, Any]:
         """The worklist."""
-        return {"version": self._stamp(), "cases": self._services.cases.worklist(user)}
+        return {"version": self.stamp(), "cases": self._services.cases.worklist(user)}
 
     def open(self, user: User, event: gr.EventData) -> tuple[Any, ...]:
         """A case chosen in the worklist or after an upload."""
@@ -90,6 +109,12 @@ class _Page:
     def method(self, user: User, current: dict[str, str], event: gr.EventData) -> tuple[Any, ...]:
         """Judge another map."""
         return self._show(user, current["case"], current["target"], str(event._data["method"]))
+
+    def show_map(self, user: User, event: gr.EventData) -> tuple[Any, ...]:
+        """A map of the evidence tab, in the viewer."""
+        data = event._data
+        target = str(data.get("target") or "") or None
+        return self._show(user, str(data["case"]), target, str(data["method"]))
 
     def next(
         self, user: User, current: dict[str, str], event: gr.EventData = NOTHING
@@ -105,7 +130,7 @@ class _Page:
 
     def rate(self, user: User, event: gr.EventData) -> dict[str, Any]:
         """Save one answer and give the form back as stored."""
-        data, problem, version = event._data, "", self._stamp()
+        data, problem, version = event._data, "", self.stamp()
         try:
             self._services.ratings.rate(
                 user,
@@ -141,7 +166,7 @@ class _Page:
         self, user: User, case: str, target: str | None = None, method: str | None = None
     ) -> tuple[Any, ...]:
         review = self._services.review.open(user, case, target, method)
-        version = self._stamp()
+        version = self.stamp()
         state = {"case": review.case, "target": review.target, "method": review.method}
         form = self._services.ratings.form(
             user, review.case, method=review.method, target=review.target
@@ -155,7 +180,7 @@ class _Page:
             gr.Tabs(selected="review"),
         )
 
-    def _stamp(self) -> int:
+    def stamp(self) -> int:
         """A number that has not been used, so that equal values still reach the page."""
         return next(self._versions)
 

@@ -1,4 +1,4 @@
-"""The worklist, findings, rating and upload components, whose page text never holds a value."""
+"""The panels of the pages as components, whose page text never holds a value."""
 
 from __future__ import annotations
 
@@ -17,6 +17,27 @@ MOUNTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "findings": ("mountFindings", ("target",)),
     "rating": ("mountRatingForm", ("rate", "method", "next", "previous")),
     "upload": ("mountUpload", ("open", "done")),
+    "evidence": (
+        "mountEvidence",
+        ("run", "cancel", "measure", "randomise", "stability", "target", "show"),
+    ),
+    "probe": ("mountProbe", ("remove", "outline", "stop")),
+}
+
+# Panels whose script lies in several files, in the order in which they are joined.
+SCRIPTS: dict[str, tuple[str, ...]] = {
+    "evidence": (
+        "evidence_parts.js",
+        "evidence_bar.js",
+        "evidence_settings.js",
+        "evidence_gallery.js",
+        "evidence_large.js",
+        "evidence_scores.js",
+        "evidence_tables.js",
+        "evidence_sanity.js",
+        "evidence.js",
+    ),
+    "probe": ("probe_mask.js", "probe_canvas.js", "probe_answer.js", "probe.js"),
 }
 
 _MOUNT = """
@@ -52,7 +73,8 @@ def panel_script(name: str) -> str:
 
     `element.panel.update()` draws a new value; `send(event, data)` receives what the reader does.
     """
-    return (WEB / f"{name}.js").read_text("utf-8")
+    files = SCRIPTS.get(name, (f"{name}.js",))
+    return "\n".join((WEB / file).read_text("utf-8") for file in files)
 
 
 def _panel(name: str, value: dict[str, Any] | None, options: dict[str, Any]) -> gr.HTML:
@@ -126,3 +148,36 @@ def Upload(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:  # n
         options: Further options of `gr.HTML`.
     """
     return _panel("upload", value, options)
+
+
+def Evidence(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:  # noqa: N802
+    """Every map of one case with what is measured about it, and the work that is under way.
+
+    While a job waits or runs and the panel is in sight, it fetches its value anew from
+    `/evidence/{case}.json?target=NAME`. Each event also holds the `case` and the `target` that the
+    reader saw: `evidence.run(...)` receives `methods` and sometimes `settings` (by method),
+    `cancel` a `job`, `target` a `name`, `show` a `method`; `measure`, `randomise` and `stability`
+    nothing more.
+
+    Args:
+        value: `version`, `case`, `model`, `notice`, `target`, `targets`, `images`, `families`,
+            `consensus`, `agreement`, `regions`, `metrics`, `measured`, `stability` and
+            `randomisation`, as `services.evidence.panel` gives them; None for no case.
+        options: Further options of `gr.HTML`.
+    """
+    return _panel("evidence", value, options)
+
+
+def Probe(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:  # noqa: N802
+    """A region of the open case is marked and removed, and the model is asked again.
+
+    `probe.remove(...)` receives `case`, `image`, `mask` (lengths of runs, unmarked first, in source
+    pixels), `fill`, `methods` and `target`; `probe.outline(...)` receives `case`, `image`, `target`
+    and `box` (left, top, width, height); `probe.stop(...)` receives `case` and `target`. While a
+    job goes on, the panel fetches its value anew from `/probe/{case}.json?target=NAME`.
+
+    Args:
+        value: As `Probes.panel` gives it, with a `version` that changes; None for no case.
+        options: Further options of `gr.HTML`.
+    """
+    return _panel("probe", value, options)

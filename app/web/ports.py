@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from app.auth import Accounts, User
+from app.services.evidence_tiles import Look
 from app.settings import Settings
 
 
@@ -47,6 +48,40 @@ class ReviewLayers(Protocol):
         """Raw codes of one map."""
 
 
+class EvidenceParts(Protocol):
+    """What is known of how far each map can be trusted, and pictures of the maps."""
+
+    def panel(self, user: User | None, case: str, target: str | None, /) -> dict[str, Any]:
+        """Value of the panel, so far as it is stored."""
+
+    def picture(self, user: User | None, case: str, image: int, /) -> Layer:
+        """The image without heat, as a tile."""
+
+    def tile(self, user: User | None, explanation: str, number: int, look: Look, /) -> Layer:
+        """The image under one map."""
+
+    def consensus(
+        self, user: User | None, case: str, image: int, target: str | None, look: Look, /
+    ) -> Layer:
+        """The image under what all maps have in common."""
+
+    def sanity(self, user: User | None, number: str, method: str, stage: int, /) -> Layer:
+        """The image under a map of a model whose weights were destroyed in part."""
+
+
+class ProbeParts(Protocol):
+    """The counterfactual probe: its value and its pictures."""
+
+    def panel(self, user: User | None, case: str, target: str | None, /) -> dict[str, Any]:
+        """Value of the panel."""
+
+    def picture(self, user: User | None, case: str, position: int, frame: int, /) -> Layer:
+        """A frame to be marked on."""
+
+    def tile(self, user: User | None, answer: str, number: int, /) -> Layer:
+        """A picture of an answer."""
+
+
 class Intake(Protocol):
     """Files that become cases."""
 
@@ -86,6 +121,14 @@ class Services(Protocol):
     @property
     def review(self) -> ReviewLayers:
         """Heat maps and what the viewer shows."""
+
+    @property
+    def evidence(self) -> EvidenceParts:
+        """What is measured about maps."""
+
+    @property
+    def probe(self) -> ProbeParts:
+        """What the model says without a region."""
 
     @property
     def intake(self) -> Intake:

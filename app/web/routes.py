@@ -14,7 +14,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.auth import User
 from app.errors import NotAllowed
+from app.services.evidence_tiles import Look, look
 from app.web.ports import Layer, Services
+from app.web.probe_routes import probe_routes
 from app.web.session import user_of
 from app.web.upload import UploadLimits, keep_files, private_folder
 from engine.io.limits import Limits
@@ -71,6 +73,41 @@ class Routes:
         target, method = asked.get("target") or None, asked.get("method") or None
         made = await to_thread.run_sync(lambda: make(user, case, target, method))
         return JSONResponse(made, headers={"cache-control": NEVER})
+
+    async def evidence(self, request: Request) -> Response:
+        """How far each map of a case can be trusted, so far as it is known; asked for again and
+        again while computations go on, so that the trail does not mention it."""
+        case, target = request.path_params["case"], request.query_params.get("target")
+        user, make = user_of(request, self._services), self._services.evidence.panel
+        made = await to_thread.run_sync(lambda: make(user, case, target or None))
+        return JSONResponse(made, headers={"cache-control": NEVER})
+
+    async def evidence_picture(self, request: Request) -> Response:
+        """An image without heat, as a tile."""
+        at, get = request.path_params, self._services.evidence.picture
+        return await self._pixels(request, lambda user: get(user, at["case"], at["image"]))
+
+    async def evidence_tile(self, request: Request) -> Response:
+        """An image under one map."""
+        at, get, drawn = request.path_params, self._services.evidence.tile, _look(request)
+        return await self._pixels(
+            request, lambda user: get(user, at["explanation"], at["number"], drawn)
+        )
+
+    async def evidence_consensus(self, request: Request) -> Response:
+        """An image under what all maps have in common."""
+        at, target = request.path_params, request.query_params.get("target")
+        get, drawn = self._services.evidence.consensus, _look(request)
+        return await self._pixels(
+            request, lambda user: get(user, at["case"], at["image"], target or None, drawn)
+        )
+
+    async def evidence_sanity(self, request: Request) -> Response:
+        """An image under a map of a model whose weights were destroyed in part."""
+        at, get = request.path_params, self._services.evidence.sanity
+        return await self._pixels(
+            request, lambda user: get(user, at["number"], at["method"], at["stage"])
+        )
 
     async def thumbnail(self, request: Request) -> Response:
         """The small picture of a case."""
@@ -130,6 +167,11 @@ def own_routes(services: Services) -> APIRouter:
         ("/layers/{case}/{position:int}/{frame:int}.raw", routes.layer),
         ("/heat/{explanation}/{number:int}.raw", routes.heat),
         ("/view/{case}.json", routes.view),
+        ("/evidence/picture/{case}/{image:int}.png", routes.evidence_picture),
+        ("/evidence/tile/{explanation}/{number:int}.png", routes.evidence_tile),
+        ("/evidence/consensus/{case}/{image:int}.png", routes.evidence_consensus),
+        ("/evidence/sanity/{number}/{method}/{stage:int}.png", routes.evidence_sanity),
+        ("/evidence/{case}.json", routes.evidence),
         ("/thumbnails/{case}.png", routes.thumbnail),
         ("/reports/{case}.pdf", routes.report),
         ("/exports/ratings.csv", routes.ratings),
@@ -137,7 +179,13 @@ def own_routes(services: Services) -> APIRouter:
     for path, handler in table:
         router.add_route(path, handler, methods=["GET", "HEAD"])
     router.add_route("/upload", routes.upload, methods=["POST"])
+    router.include_router(probe_routes(services, services.probe))
     return router
+
+
+def _look(request: Request) -> Look:
+    asked = request.query_params
+    return look(asked.get("smooth", ""), asked.get("native", ""), asked.get("scale", ""))
 
 
 def _etags(request: Request) -> set[str]:

@@ -25,6 +25,16 @@ FAMILIES: Mapping[str, str] = {
 }
 """Families of methods with their titles, in the order in which they are offered."""
 
+KINDS: Mapping[str, str] = {
+    "attention": "attention between regions",
+    "cross": "attention between two inputs",
+    "features": "a map of features over the image",
+    "lrp": "steps through which relevance can be traced",
+    "prototypes": "parts learnt from training cases",
+    "text": "a clinical text",
+}
+"""Kinds of readings, in words."""
+
 
 @dataclass(frozen=True)
 class Explainer:
@@ -79,9 +89,8 @@ class Explainer:
         reasons = [lacks[kind] for kind in missing if lacks and kind in lacks]
         if reasons:
             raise IncompatibleExplainer(f"{self.title}: {reasons[0]}")
-        raise IncompatibleExplainer(
-            f"{self.title} reads {' and '.join(missing)}, which this model has not."
-        )
+        absent = " and ".join(KINDS.get(kind, kind) for kind in missing)
+        raise IncompatibleExplainer(f"{self.title} needs {absent}, which this model has not.")
 
     def chosen(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All settings, with those given in place of the defaults.

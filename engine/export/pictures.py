@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.errors import UnsupportedImage
 from engine.explainers import EXPLAINERS
 from engine.records import Case, Explanation, FloatArray, HeatMap, Prediction
-from engine.render import display, draw_box, gallery, overlay
+from engine.render import display, draw_box, gallery, legible, overlay
 
 LEVELS = 65535
 TILE = 280
@@ -24,9 +24,11 @@ def overlaid(
     """The heat over its frame, with the boxes of the lesions found there: (H, W, 3) uint8 RGB.
 
     Where values below zero speak against the class (`signed`), only those above zero are drawn.
+    Maps of single pixels are smoothed to be seen; the numbers in the other files are not.
     """
     values = heat.values.clip(min=0) if signed else heat.values
-    picture = overlay(display(case.images[heat.image], heat.frame), values)
+    shown = legible(values, heat.grid)
+    picture = overlay(display(case.images[heat.image], heat.frame), shown)
     for region in prediction.regions:
         here = region.image == heat.image and region.frame == heat.frame
         if here and region.box is not None:

@@ -57,12 +57,11 @@ def _product(course: Course, value: Tensor, one: Tensor, other: Tensor, factor: 
     """`value` = factor @ other, where `factor` is `one` or a multiple of it."""
     if course.is_softmax(one):
         course.attentions.append(one)
-    left, right, output = factor.detach(), other.detach(), value.detach()
+    left, right = factor.detach(), other.detach()
 
     def rule(relevance: Tensor) -> tuple[Tensor, Tensor]:
         a, b = rules.wide(left), rules.wide(right)
-        product = output if output.dtype == a.dtype else a @ b
-        return rules.through_product(rules.wide(relevance), a, b, product)
+        return rules.through_product(rules.wide(relevance), a, b, a @ b)  # cheaper than kept
 
     return course.switch(rule, value, one, other)
 

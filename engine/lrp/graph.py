@@ -60,8 +60,9 @@ class _Switch(torch.autograd.Function):
         arriving = incoming[0]
         if arriving is None or not ctx.course.relevance:
             return None, None, arriving, *(None,) * ctx.count
+        rule, ctx.rule = ctx.rule, None  # relevance comes once; what the rule holds is freed
         with torch.autocast(arriving.device.type, enabled=False):
-            return None, None, None, *ctx.rule(arriving)
+            return None, None, None, *rule(arriving)
 
 
 def tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:

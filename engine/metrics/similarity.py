@@ -183,6 +183,7 @@ def agreement_matrix(maps: Mapping[str, Heat], share: float = TOP_SHARE) -> Agre
 def consensus(maps: Mapping[str, Heat]) -> FloatArray:
     """Mean of the maps, each replaced by its ranks from 0 to 1, (H, W) float32.
 
+    A rank is the share of pixels that are colder, so that ground which is cold alike stays at 0.
     Flat maps have no say; zero everywhere when all are flat.
 
     Raises:
@@ -192,7 +193,8 @@ def consensus(maps: Mapping[str, Heat]) -> FloatArray:
     voices = [value for value in values if not _flat(value)]
     total = np.zeros(values[0].shape)
     for value in voices:
-        total += (rankdata(value).reshape(value.shape) - 1) / (value.size - 1)
+        ranks = rankdata(value, method="min").reshape(value.shape)
+        total += (ranks - 1) / (value.size - 1)
     return (total / max(1, len(voices))).astype(np.float32)
 
 

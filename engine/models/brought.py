@@ -7,7 +7,8 @@ network is not edited: where it is read is found by `engine.anatomy`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,14 +18,25 @@ import torch
 from torch import Tensor, nn
 
 from engine.anatomy import IMAGE, Anatomy, last_map, study
-from engine.errors import ModelUnavailable, UnsupportedImage
+from engine.errors import IncompatibleExplainer, ModelUnavailable, UnsupportedImage
 from engine.geometry import place
+from engine.listening import Heard
 from engine.models.base import MODELS, Prepared, System, View
 from engine.records import Case, FloatArray, Image, Modality, ModelCard, Prediction
-from engine.trace import Subject
+from engine.trace import Inputs, Subject
 
 DEFAULT_SIDE = 224
 NOTICE = "A model that a user brought: Lightbox knows nothing of its training or its limits."
+OURS = ("architecture", "mean", "std", "size")
+"""What a card's `config` holds beside the arguments of `timm.create_model`."""
+
+FEATURES_ONLY = "features only"
+"""Stands in the place of a class where a network has no classifier."""
+
+NO_CLASSES = (
+    "This model gives features and no classes, so that no class can be explained; attention "
+    "rollout, raw attention and Eigen-CAM show where it looks."
+)
 
 
 @MODELS.register("timm")
@@ -33,7 +45,8 @@ class Brought(System):
 
     A card's `config` holds `architecture` (a name in timm) and further arguments of
     `timm.create_model`; `mean` and `std` where the weights were trained with other statistics than
-    the architecture states.
+    the architecture states; `size` (side, pixels) where it reads images at another size. A network
+    without a classifier is served by the methods that ask for no class.
     """
 
     def __init__(
@@ -47,13 +60,20 @@ class Brought(System):
         self.card, self.device = card, device
         self.network = network.to(device)
         self._anatomy = study(network, layer=layer)
+        count = self._anatomy.channels
         self._anatomy = replace(
             self._anatomy,
-            mean=tuple(card.config.get("mean", self._anatomy.mean)),
-            std=tuple(card.config.get("std", self._anatomy.std)),
+            mean=_per_channel(card.config.get("mean", self._anatomy.mean), count),
+            std=_per_channel(card.config.get("std", self._anatomy.std), count),
         )
+        if not all(value > 0 for value in self._anatomy.std):
+            raise ModelUnavailable("The standard deviation of a model's input is greater than 0.")
         self.offers = self._anatomy.offers
         self.lacks = self._anatomy.lacks
+        self._without_classes = getattr(self._anatomy.network, "num_classes", None) == 0
+        if self._without_classes:
+            self.offers = self.offers - {"input", "lrp"}
+            self.lacks = {**self.lacks, **dict.fromkeys(("input", "lrp"), NO_CLASSES)}
 
     @classmethod
     def build(cls, config: Mapping[str, Any]) -> nn.Module:
@@ -62,17 +82,17 @@ class Brought(System):
         Raises:
             ModelUnavailable: timm knows no such architecture, or not with these arguments.
         """
-        arguments = {k: v for k, v in config.items() if k not in ("architecture", "mean", "std")}
-        try:
-            network: nn.Module = timm.create_model(
-                str(config.get("architecture")), pretrained=False, **arguments
-            )
-        except (RuntimeError, TypeError, ValueError, KeyError):
-            raise ModelUnavailable(
-                "The card names an architecture that timm does not know, or arguments that it "
-                "does not take."
-            ) from None
-        return network
+        name, size = str(config.get("architecture")), config.get("size")
+        arguments = {k: v for k, v in config.items() if k not in OURS}
+        tries = [{"img_size": size}, {}] if size else [{}]
+        for sized in tries:  # networks of any size take no such argument
+            with suppress(RuntimeError, TypeError, ValueError, KeyError, AssertionError):
+                network: nn.Module = timm.create_model(name, pretrained=False, **arguments, **sized)
+                return network
+        raise ModelUnavailable(
+            "The card names an architecture that timm does not know, or arguments that it does not "
+            "take."
+        )
 
     @classmethod
     def of(
@@ -101,12 +121,32 @@ class Brought(System):
         """How the network is read."""
         return self._anatomy
 
+    @property
+    def side(self) -> int:
+        """Side of the square images that the network reads, pixels.
+
+        Raises:
+            UnsupportedImage: It reads images that are not square.
+        """
+        facts = getattr(self._anatomy.network, "pretrained_cfg", None) or {}
+        usual = tuple(facts.get("input_size") or ())[-2:] or (DEFAULT_SIDE, DEFAULT_SIDE)
+        asked = self.card.config.get("size")
+        height, width = self._anatomy.size or ((asked, asked) if asked else usual)
+        if height != width:
+            raise UnsupportedImage("The model takes images that are not square; give a tensor.")
+        return int(height)
+
     def read_at(self, image: Tensor, layers: Sequence[str] = ()) -> Subject:
         """The network for images of this size (B, C, H, W), read at these layers."""
-        if not self._anatomy.features:
-            found = last_map(self._anatomy, image)
-            self._anatomy = replace(self._anatomy, features=found)
-        return self._anatomy.subject(image, layers)
+        if not self._anatomy.features and "features" in self.offers:
+            try:
+                found = last_map(self._anatomy, image)
+                self._anatomy = replace(self._anatomy, features=found)
+            except IncompatibleExplainer as reason:  # methods that read no features still serve
+                self.offers = self.offers - {"features"}
+                self.lacks = {**self.lacks, "features": str(reason)}
+        subject = self._anatomy.subject(image, layers)
+        return _without_a_class(subject) if self._without_classes else subject
 
     def subject(self, prepared: Prepared) -> Subject:
         """See `System.subject`."""
@@ -123,10 +163,7 @@ class Brought(System):
             raise UnsupportedImage("The case holds segmentation masks only.")
         image = case.images[position]
         frame = (frames or {}).get(position, image.frames // 2)
-        height, width = self._anatomy.size or (DEFAULT_SIDE, DEFAULT_SIDE)
-        if height != width:
-            raise UnsupportedImage("The model takes images that are not square; give a tensor.")
-        placement = place((image.height, image.width), height)
+        placement = place((image.height, image.width), self.side)
         canvas = placement.to_canvas(shares(image, frame), 0.0)
         tensor = torch.from_numpy(np.ascontiguousarray(canvas.transpose(2, 0, 1)))[None]
         inputs = self.normalised(tensor.to(self.device))
@@ -149,6 +186,8 @@ class Brought(System):
     def read(self, output: Any, prepared: Prepared, case: Case, seconds: float = 0.0) -> Prediction:
         """See `System.read`."""
         shares = self.logits(output)[0].float().softmax(0).tolist()
+        if self._without_classes:
+            shares = [1.0]
         probabilities = dict(zip(self.card.classes, shares, strict=True))
         read = {view.image: view.frame for view in prepared.views.values()}
         return Prediction(
@@ -183,8 +222,50 @@ def digest(network: nn.Module) -> str:
     return found.hexdigest()
 
 
+def _per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """One number for each channel; one for all stands for each.
+
+    Raises:
+        ModelUnavailable: There is another number of them.
+    """
+    found = tuple(float(value) for value in values)
+    if len(found) not in (1, channels):
+        raise ModelUnavailable(
+            f"The model takes {channels} channel(s), but mean or standard deviation are stated for "
+            f"{len(found)}."
+        )
+    return found if len(found) == channels else found * channels
+
+
+def _without_a_class(subject: Subject) -> Subject:
+    """A subject that is read but never asked: every question about a class is refused in words."""
+    listening: list[bool] = []
+    inner = subject.listen
+    assert inner is not None
+
+    @contextmanager
+    def listen(kinds: frozenset[str], gradients: bool) -> Iterator[list[Heard]]:
+        if gradients:
+            raise IncompatibleExplainer(NO_CLASSES)
+        with inner(kinds, gradients) as heard:
+            listening.append(True)
+            try:
+                yield heard
+            finally:
+                listening.clear()
+
+    def run(inputs: Inputs, **options: Any) -> Any:
+        if not listening:
+            raise IncompatibleExplainer(NO_CLASSES)
+        return subject.run(inputs, **options)
+
+    return replace(subject, run=run, listen=listen)
+
+
 def _numbered(network: nn.Module) -> tuple[str, ...]:
     count = getattr(network, "num_classes", None)
+    if count == 0:
+        return (FEATURES_ONLY,)
     if not count:
         linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
         count = linear[-1].out_features if linear else 0

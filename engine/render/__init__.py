@@ -4,7 +4,7 @@ from engine.render.encode import fit, png_bytes, thumbnail
 from engine.render.grey import default_window, display, window_levels
 from engine.render.heat import COLOURS, LEGACY_COLOURS, blend, colour_map, overlay, relative, weight
 from engine.render.marks import contours, draw_box, draw_contour
-from engine.render.sheet import gallery
+from engine.render.sheet import gallery, legible
 
 __all__ = [
     "COLOURS",
@@ -18,6 +18,7 @@ __all__ = [
     "draw_contour",
     "fit",
     "gallery",
+    "legible",
     "overlay",
     "png_bytes",
     "relative",

@@ -215,7 +215,7 @@ def test_nothing_of_a_file_survives_on_the_command_line(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 1
-    assert assert_clean(tmp_path / "out") == 3 * 9
+    assert assert_clean(tmp_path / "out") == 3 * (4 * 3 + 2)  # three files a method, sheet, facts
     out, err = capfd.readouterr()
     assert len(out.splitlines()) == 3 and len(err.splitlines()) == 3
     for text in (out, err, caplog.text):

@@ -128,7 +128,8 @@ def test_every_public_method_of_the_services_is_guarded(services: Services) -> N
         "result",  # computation, used after a check
     }  # fmt: skip
     parts = (services.cases, services.review, services.ratings, services.reports,
-             services.intake, services.administration)  # fmt: skip
+             services.intake, services.administration, services.evidence, services.probe,
+             services.benchmarks)  # fmt: skip
     bare = {
         name
         for part in parts

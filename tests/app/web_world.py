@@ -107,7 +107,7 @@ class World:
     def cases(self) -> Parts:
         return self.parts
 
-    review = intake = reports = ratings = cases
+    review = evidence = probe = intake = reports = ratings = cases
 
     def guest(self) -> User | None:
         return GUEST if self.is_demonstration and self.needs_setup() else None

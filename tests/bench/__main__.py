@@ -7,7 +7,7 @@ from importlib import import_module
 
 from tests.bench.common import HEAD
 
-BENCHES = ("maps", "viewer", "opening", "start")
+BENCHES = ("maps", "explainers", "perturbations", "memory", "viewer", "opening", "start")
 
 
 def main(names: list[str]) -> int:

@@ -29,6 +29,8 @@ from tests.browser.served import chromium
 
 HURT = '"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script>${window.hurt=1}{{7*7}}'
 
+PANELS = ("findings", "rating", "upload", "worklist")  # the others have tests of their own
+
 pytestmark = pytest.mark.browser
 
 
@@ -100,7 +102,7 @@ def _point(question: str, point: int) -> str:
 # ---- all panels ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(MOUNTS))
+@pytest.mark.parametrize("name", PANELS)
 def test_the_page_text_is_constant_and_names_every_event(name: str) -> None:
     mount, events = MOUNTS[name]
     made = {"worklist": Worklist, "findings": Findings, "rating": RatingForm, "upload": Upload}
@@ -114,7 +116,7 @@ def test_the_page_text_is_constant_and_names_every_event(name: str) -> None:
     assert type(component) is gr.HTML  # a child class would write a stub file at each import
 
 
-@pytest.mark.parametrize("name", sorted(MOUNTS))
+@pytest.mark.parametrize("name", PANELS)
 def test_words_from_a_value_are_shown_and_never_run(screen: Screen, name: str) -> None:
     case = {"id": HURT, "thumbnail": "javascript:window.hurt=1", "modalities": [HURT],
             "status": HURT, "created": HURT, "owner": HURT, "source": HURT}  # fmt: skip
@@ -140,7 +142,7 @@ def test_words_from_a_value_are_shown_and_never_run(screen: Screen, name: str) -
     assert page.locator('#panel img[src="x"]').count() == 0
 
 
-@pytest.mark.parametrize("name", sorted(MOUNTS))
+@pytest.mark.parametrize("name", PANELS)
 def test_every_control_has_a_name_a_size_and_a_visible_focus(screen: Screen, name: str) -> None:
     values = {
         "worklist": harness.worklist_value(), "findings": harness.findings_value(),
@@ -183,7 +185,7 @@ CONTRAST = """() => {
   return found; }"""  # noqa: E501
 
 
-@pytest.mark.parametrize("name", sorted(MOUNTS))
+@pytest.mark.parametrize("name", PANELS)
 def test_text_has_the_contrast_of_wcag_aa(screen: Screen, name: str) -> None:
     values = {
         "worklist": harness.worklist_value(), "findings": harness.findings_value(),
@@ -195,7 +197,7 @@ def test_text_has_the_contrast_of_wcag_aa(screen: Screen, name: str) -> None:
     assert [each for each in found if each[0] < 4.5] == []
 
 
-@pytest.mark.parametrize("name", sorted(MOUNTS))
+@pytest.mark.parametrize("name", PANELS)
 def test_no_panel_is_wider_than_a_narrow_column(screen: Screen, name: str) -> None:
     values = {
         "worklist": harness.worklist_value(), "findings": harness.findings_value(),

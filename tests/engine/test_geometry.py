@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,3 +63,13 @@ def test_breast_is_found_and_air_is_left_out():
 
 def test_an_empty_image_is_kept_whole():
     assert foreground_box(np.zeros((40, 30), np.float32)) == (0, 0, 40, 30)
+
+
+@pytest.mark.parametrize("source", [(300, 451), (451, 300), (64, 64)])
+def test_what_is_said_of_the_padding_never_reaches_the_source(source):
+    placement = place(source, 224)
+    grid = np.random.default_rng(0).random((16, 16)).astype(np.float32)
+    hot = np.where(placement.inside(16), grid, 100).astype(np.float32)
+    cold = np.where(placement.inside(16), grid, -100).astype(np.float32)
+    assert np.array_equal(placement.to_source(hot), placement.to_source(cold))
+    assert placement.to_source(hot).max() <= 1
