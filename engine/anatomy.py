@@ -55,7 +55,7 @@ class Anatomy:
     @property
     def offers(self) -> frozenset[str]:
         """Kinds of readings that the network offers."""
-        return frozenset({"attention", "features", "input", "lrp"}) - set(self.lacks)
+        return frozenset({"attention", "class", "features", "input", "lrp"}) - set(self.lacks)
 
     def subject(self, image: Tensor, layers: Sequence[str] = ()) -> Subject:
         """The network as explanation methods meet it, for images of this size.
@@ -68,13 +68,14 @@ class Anatomy:
             ShapeMismatch: The network takes images of another size or number of channels.
         """
         self._check(image)
-        modules = {name: self.module(name) for name in (*layers, *_one(self.features, layers))}
+        usual = (self.features,) if self.features else ()
+        modules = {name: self.module(name) for name in dict.fromkeys((*usual, *layers))}
         black = tuple(-m / s for m, s in zip(self.mean, self.std, strict=True))
         height, width = image.shape[-2:]
         grid = self.grid_of(height, width)
         first = next(self.network.parameters(), image)
         dtype = first.dtype if first.is_floating_point() else image.dtype
-        span = Span(self.prefix, grid, IMAGE, self.readers, (), black)
+        span = Span(self.prefix, grid, IMAGE, self.readers, (), black, self.features)
 
         @contextmanager
         def listen(kinds: frozenset[str], gradients: bool) -> Iterator[list[Heard]]:
@@ -137,10 +138,6 @@ class Anatomy:
                 f"{image.shape[-2]} x {image.shape[-1]}. Build it with `img_size` or "
                 "`dynamic_img_size=True` for other sizes, or give an image, which is fitted."
             )
-
-
-def _one(default: str, layers: Sequence[str]) -> tuple[str, ...]:
-    return () if layers or not default else (default,)
 
 
 def bare(model: nn.Module) -> nn.Module:

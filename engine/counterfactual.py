@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from engine.errors import UnknownName
-from engine.explainers import EXPLAINERS
 from engine.metrics.base import scored
 from engine.metrics.baselines import named_fill, without_region
 from engine.metrics.localisation import box_mask
@@ -145,7 +144,7 @@ def region_table(
         for explanation in explanations:
             for heat in explanation.maps:
                 if heat.image == region.image and heat.localised:
-                    rows.append(_row(explanation.method, label, kind, region, heat))
+                    rows.append(_row(explanation, label, kind, region, heat))
     return tuple(rows)
 
 
@@ -157,14 +156,16 @@ def _fits(image: Image, mask: BoolArray) -> bool:
     return (image.height, image.width) == mask.shape
 
 
-def _row(method: str, label: str, kind: str, region: Region, heat: HeatMap) -> RegionHeat:
+def _row(
+    explanation: Explanation, label: str, kind: str, region: Region, heat: HeatMap
+) -> RegionHeat:
     values = heat.values
     if region.mask is not None:
         mask = region.mask
     else:
         assert region.box is not None
         mask = box_mask(region.box, (int(values.shape[0]), int(values.shape[1])))
-    signed = EXPLAINERS[method].signed
+    signed = bool(explanation.settings.get("signed"))
     warm = np.maximum(values if signed else values - values.min(), 0.0)
     largest = float(warm.max()) or 1.0
     inside = warm[mask] / largest if mask.any() else np.zeros(1, np.float32)
@@ -177,6 +178,6 @@ def _row(method: str, label: str, kind: str, region: Region, heat: HeatMap) -> R
         f"{coverage:.0%} of the region is hot."
     )
     return RegionHeat(
-        method, heat.image, label, kind, float(inside.mean()), float(inside.max()), coverage,
-        share, area, text,
+        explanation.method, heat.image, label, kind, float(inside.mean()), float(inside.max()),
+        coverage, share, area, text,
     )  # fmt: skip

@@ -134,8 +134,9 @@ def measure(
 
     Raises:
         UnknownName: No such class or baseline.
+        IncompatibleExplainer: The maps explain a region, or another class.
     """
-    session = begin(system, case, target, frames, progress)
+    session = begin(system, case, _asked(system, explanations, target), frames, progress)
     found: dict[str, tuple[Score, ...]] = {explanation.method: () for explanation in explanations}
     known = truth if truth is not None else None if case.truth is None else case.truth.mask
     session.probe.progress.expect(_evaluations(session, explanations))
@@ -159,6 +160,19 @@ def measure(
             told = tuple(replace(score, image=view.image) for score in scores)
             found[explanation.method] += told
     return found
+
+
+def _asked(system: System, explanations: Sequence[Explanation], target: str | None) -> str | None:
+    """The class that the maps explain, which must be the one that is asked about."""
+    told = {e.target for e in explanations if not e.settings.get("class_blind")}
+    if not told <= set(system.card.classes) or len(told) > 1:
+        raise IncompatibleExplainer("Only maps of one class can be measured together.")
+    if target is None:
+        return next(iter(told), None)
+    named = system.card.classes[class_index(system.card, target)]
+    if told and named not in told:
+        raise IncompatibleExplainer("The maps explain another class than the one asked about.")
+    return named
 
 
 def _evaluations(session: Session, explanations: Sequence[Explanation]) -> int:
@@ -301,7 +315,7 @@ def stability(
 def serves(system: System, method: Explainer, session: Session) -> bool:
     """Whether the model and the case offer what a method reads."""
     enough = method.streams <= len(session.prepared.views)
-    return enough and method.needs <= system.offers
+    return enough and method.wants <= system.offers
 
 
 class SharedMaps:

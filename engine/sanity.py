@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.evidence import Session, SharedMaps, begin, serves
 from engine.explainers import EXPLAINERS
 from engine.metrics.cascade import cascade
-from engine.metrics.randomisation import SanityCheck, sanity_checks
+from engine.metrics.randomisation import SanityCheck, Verdict, sanity_checks
 from engine.models import System
 from engine.progress import Progress
 from engine.records import BoolArray, Case, FloatArray, HeatMap
@@ -22,6 +22,7 @@ from engine.trace import enlarged
 from engine.workflow import placed
 
 STAGES = 6
+BROKEN = "With destroyed weights the method gives no numbers, so that nothing can be compared."
 DARK = 0.03
 """Share of the brightest pixel below which a pixel is background: every map leaves it cold, so
 that it would make any two maps look alike."""
@@ -78,8 +79,12 @@ def sanity(
     image = session.probe.image
     size = (image.shape[-2], image.shape[-1])
 
+    broken: set[str] = set()
+
     def explain() -> dict[str, Sequence[FloatArray]]:
         grids = SharedMaps(session, able).grids(image)
+        broken.update(name for name, grid in grids.items() if not bool(grid.isfinite().all()))
+        broken.update(m.name for m in able if kept and m.name in kept and m.name not in grids)
         return {
             method.name: (_pixels(grids.get(method.name), size),)
             for method in able
@@ -106,7 +111,12 @@ def sanity(
         () if first is None else tuple(spoken(result.stage) for result in first.stages),
         {name: _maps(session, check) for name, check in checks.items()},
         {name: tuple(r.correlation for r in check.stages) for name, check in checks.items()},
-        {name: (str(check.verdict), check.reason) for name, check in checks.items()},
+        {
+            name: (str(Verdict.NOT_APPLICABLE), BROKEN)
+            if name in broken
+            else (str(check.verdict), check.reason)
+            for name, check in checks.items()
+        },
         checks,
     )
 

@@ -33,9 +33,14 @@ class Target(Protocol):
         ...
 
 
+def two_sided(logits: Tensor) -> Tensor:
+    """One logit (N, 1) as two, "no" and "yes", whose softmax is the sigmoid; others unchanged."""
+    return torch.cat((torch.zeros_like(logits), logits), 1) if logits.shape[1] == 1 else logits
+
+
 @dataclass(frozen=True)
 class ClassTarget:
-    """The logit of one class per image.
+    """The logit of one class per image; of a single logit, class 1 is yes and class 0 is no.
 
     Args:
         classes: (B,) int; None for the leading class of each image.
@@ -54,25 +59,29 @@ class ClassTarget:
         logits = self.logits_of(output)
         if logits.ndim != 2:
             raise ShapeMismatch("This model gives no class scores, one row per image.")
+        count = max(2, logits.shape[1])
         if self.classes is None:
-            return ClassTarget(logits.detach().argmax(1), self.logits_of)
+            return ClassTarget(two_sided(logits.detach()).argmax(1), self.logits_of)
         classes = self.classes.to(logits.device).clone()
         if classes.shape != logits.shape[:1]:
             raise ShapeMismatch(
                 f"There must be one target per image: {len(logits)} images came with "
                 f"{classes.numel()} targets."
             )
-        if len(classes) and not (int(classes.min()) >= 0 and int(classes.max()) < logits.shape[1]):
-            raise ShapeMismatch(f"The model has {logits.shape[1]} classes, counted from 0.")
+        if len(classes) and not (int(classes.min()) >= 0 and int(classes.max()) < count):
+            raise ShapeMismatch(f"The model has {count} classes, counted from 0.")
         return ClassTarget(classes, self.logits_of)
 
     def scores(self, output: Any, owners: Tensor | None = None) -> Tensor:
         """See `Target.scores`."""
-        return self._of(self.logits_of(output).float(), owners)
+        logits = self.logits_of(output).float()
+        if logits.shape[1] == 1:
+            logits = torch.cat((-logits, logits), 1)
+        return self._of(logits, owners)
 
     def shares(self, output: Any, owners: Tensor | None = None) -> Tensor:
         """See `Target.shares`; softmax over the classes."""
-        return self._of(self.logits_of(output).float().softmax(1), owners)
+        return self._of(two_sided(self.logits_of(output).float()).softmax(1), owners)
 
     def _of(self, values: Tensor, owners: Tensor | None) -> Tensor:
         assert self.classes is not None

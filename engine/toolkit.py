@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.anatomy import IMAGE
+from engine.anatomy import IMAGE, bare
 from engine.errors import EngineError, IncompatibleExplainer, ShapeMismatch
 from engine.explainers import EXPLAINERS, Explainer
 from engine.models import System
@@ -19,9 +19,17 @@ from engine.models.brought import Brought
 from engine.progress import Progress
 from engine.records import Case, Explanation, HeatMap, Image, Modality, Window
 from engine.render import display, gallery, legible, overlay
-from engine.trace import ClassTarget, RegionTarget, Target, Trace, capture, enlarged
+from engine.trace import (
+    ClassTarget,
+    RegionTarget,
+    Target,
+    Trace,
+    capture,
+    enlarged,
+    untraced,
+)
+from engine.workflow import class_index, flatness, load_system
 from engine.workflow import explain as explain_case
-from engine.workflow import flatness, load_system
 
 Pictures = Case | Image | NDArray[Any] | Tensor
 Classes = int | str | Sequence[int | str] | NDArray[np.integer[Any]] | Tensor | None
@@ -126,19 +134,25 @@ class ExplainabilityToolkit:
         Returns:
             By method: its explanation, or the reason why it could not be served.
         """
-        names = tuple(EXPLAINERS) if methods is None else tuple(methods)
+        chosen = tuple(EXPLAINERS) if methods is None else tuple(methods)
         if isinstance(x, Tensor):
-            return self._of_tensor(x, names, target, raw, progress, settings or {})
+            return self._of_tensor(x, chosen, target, raw, progress, settings or {})
         case = _as_case(x)
         if target is not None and not isinstance(target, int | str):
             raise ShapeMismatch("A case has one target.")
-        wanted = None if target is None else str(target)
+        names = self.system.card.classes
+        wanted = target if isinstance(target, str) else None
+        if isinstance(target, int):
+            if not 0 <= target < len(names):
+                raise ShapeMismatch(f"The model has {len(names)} classes, counted from 0.")
+            wanted = names[target]
         analysis = explain_case(
-            self.system, case, names, wanted, settings=settings, progress=progress, raw=raw
+            self.system, case, chosen, wanted, settings=settings, progress=progress, raw=raw
         )
         made = {explanation.method: explanation for explanation in analysis.explanations}
-        return {name: made.get(name) or analysis.refused[name] for name in names}
+        return {name: made.get(name) or analysis.refused[name] for name in chosen}
 
+    @torch.inference_mode(False)
     def _of_tensor(
         self,
         x: Tensor,
@@ -155,21 +169,25 @@ class ExplainabilityToolkit:
             raise ShapeMismatch(f"A tensor of images is (B, C, H, W); this is {tuple(x.shape)}.")
         chosen = {name: EXPLAINERS[name].chosen(settings.get(name, {})) for name in names}
         x = x.detach().to(system.device, torch.float32)
+        x = x.clone() if x.is_inference() else x
         layers = tuple(
             dict.fromkeys(layer for found in chosen.values() for layer in found.get("layers") or ())
         )
-        able = [EXPLAINERS[name] for name in names if EXPLAINERS[name].needs <= system.offers]
+        able = [EXPLAINERS[name] for name in names if EXPLAINERS[name].wants <= system.offers]
         able = [method for method in able if method.streams == 1]
         goal = self._target(target, len(x))
-        trace, output = capture(
-            system.read_at(x, layers),
-            {IMAGE: x},
-            goal,
-            kinds=frozenset().union(*(method.needs for method in able)),
-            gradients=any(method.gradients for method in able),
-            progress=progress,
-        )
-        spoken = self._spoken(goal.settled(output))
+        kinds = frozenset().union(*(method.needs for method in able))
+        gradients = any(method.gradients for method in able)
+        subject = system.read_at(x, layers)
+        settled = None if gradients or kinds - {"input"} else self._known(goal, len(x))
+        if settled is not None:
+            trace = untraced(subject, {IMAGE: x}, settled, progress)
+        else:
+            trace, output = capture(
+                subject, {IMAGE: x}, goal, kinds=kinds, gradients=gradients, progress=progress
+            )
+            goal = goal.settled(output)
+        spoken = self._spoken(settled or goal)
         return {
             name: self._one(EXPLAINERS[name], chosen[name], trace, x, spoken, raw) for name in names
         }
@@ -200,9 +218,21 @@ class ExplainabilityToolkit:
         )
         facts = {
             **method.facts, **settings, "class_blind": method.class_blind, "signed": method.signed,
+            "version": method.version,
         }  # fmt: skip
         card = self.system.card
         return Explanation(method.name, target, maps, facts, card.name, card.weights_digest)
+
+    def _known(self, target: Target, count: int) -> ClassTarget | None:
+        """A class target that needs no pass to be settled; None where one is needed."""
+        if not isinstance(target, ClassTarget) or target.classes is None:
+            return None
+        stated = getattr(bare(self.system.network), "num_classes", None)
+        if not isinstance(stated, int) or stated < 1:
+            return None
+        likely = torch.zeros(count, stated)
+        found = ClassTarget(target.classes).settled(likely)
+        return ClassTarget(found.classes, self.system.logits)
 
     def _target(self, target: Classes, count: int) -> Target:
         if target is None:
@@ -219,10 +249,7 @@ class ExplainabilityToolkit:
     def _number(self, target: Any) -> int:
         if not isinstance(target, str):
             return int(target)
-        names = self.system.card.classes
-        if target not in names:
-            raise ShapeMismatch(f"There is no class {target!r}. Known: {', '.join(names[:20])}.")
-        return names.index(target)
+        return class_index(self.system.card, target)
 
     def _spoken(self, target: Target) -> str:
         if not isinstance(target, ClassTarget) or target.classes is None:
@@ -282,11 +309,11 @@ def _as_case(x: Case | Image | NDArray[Any]) -> Case:
     """A case around one image."""
     if isinstance(x, Case):
         return x
-    image = x if isinstance(x, Image) else _as_image(np.asarray(x))
+    image = x if isinstance(x, Image) else as_image(np.asarray(x))
     return Case("image", (image,))
 
 
-def _as_image(pixels: NDArray[Any]) -> Image:
+def as_image(pixels: NDArray[Any]) -> Image:
     """An array as an image.
 
     Raises:

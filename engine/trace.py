@@ -20,7 +20,7 @@ from engine.targets import ClassTarget, RegionTarget, Target
 
 __all__ = [
     "ClassTarget", "Inputs", "Reading", "RegionTarget", "Span", "Subject", "Tap", "Target",
-    "Trace", "at_rest", "autocast", "capture", "enlarged",
+    "Trace", "at_rest", "autocast", "capture", "enlarged", "untraced",
 ]  # fmt: skip
 
 Inputs = Mapping[str, Tensor | None]
@@ -37,6 +37,8 @@ class Span:
         readers: Tokens from which the class is read; empty where all patches are averaged.
         words: Tokens of a text, in order; empty for an image. Words have no grid.
         black: Value of black in the input's normalised units, one per channel.
+        features: Name of the layer whose feature map is read where none is named; empty where the
+            network has one only.
     """
 
     prefix: int
@@ -45,6 +47,7 @@ class Span:
     readers: tuple[int, ...] = (0,)
     words: tuple[str, ...] = ()
     black: tuple[float, ...] = (0.0,)
+    features: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,12 +130,13 @@ class Trace:
         )
 
     def features(self, stream: str, layer: str | None = None) -> Reading:
-        """The feature map of a layer, (B, K, h, w), prefix tokens dropped; the last when None.
+        """The feature map of a layer, (B, K, h, w), prefix tokens dropped; the usual when None.
 
         Raises:
             IncompatibleExplainer: No such feature map was heard.
         """
-        found = [r for r in self.read("features", stream) if layer is None or r.layer == layer]
+        wanted = layer or self.spans[stream].features
+        found = [r for r in self.read("features", stream) if r.layer == wanted]
         if not found:
             raise IncompatibleExplainer("The model has no feature map of this name.")
         return found[-1]
@@ -194,6 +198,16 @@ def capture(
             raise
         trace, output = _captured(subject, inputs, target, kinds - {"lrp"}, gradients, progress)
         return replace(trace, refusals={"lrp": str(refusal)}), output
+
+
+def untraced(
+    subject: Subject, inputs: Inputs, target: ClassTarget, progress: Progress | None = None
+) -> Trace:
+    """A trace without a pass, for methods that only ask the model, about classes that are given."""
+    watched = progress or Progress()
+    return Trace(
+        subject.spans, (), inputs, lambda stream: _probe(subject, inputs, target, stream, watched)
+    )
 
 
 def _captured(
@@ -308,7 +322,8 @@ def _probe(
 ) -> Probe:
     span = subject.spans[stream]
     name = span.input or stream
-    image = inputs[name]
+    with torch.inference_mode(False):
+        image = _own(inputs[name])
     assert image is not None
     with torch.no_grad(), at_rest(subject.network), autocast(image.device):
         held = {} if subject.hold is None else subject.hold(inputs, stream)

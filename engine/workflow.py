@@ -19,7 +19,7 @@ from engine.explainers import EXPLAINERS, Explainer
 from engine.models import MODELS, Prepared, System
 from engine.progress import Progress
 from engine.records import BoolArray, Case, Explanation, FloatArray, HeatMap, ModelCard, Prediction
-from engine.trace import ClassTarget, RegionTarget, Target, Trace, autocast, capture
+from engine.trace import ClassTarget, RegionTarget, Target, Trace, at_rest, autocast, capture
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def predict(system: System, case: Case, frames: Mapping[int, int] | None = None)
     """
     started = time.perf_counter()
     prepared = system.prepare(case, frames)
-    with torch.no_grad(), autocast(system.device):
+    with at_rest(system.network), torch.no_grad(), autocast(system.device):
         output = system.subject(prepared).run(prepared.inputs, **prepared.options)
     return system.read(output, prepared, case, time.perf_counter() - started)
 
@@ -165,10 +165,10 @@ def explain(
     able = [
         e
         for e in wanted
-        if e.needs <= system.offers | _given(prepared) and e.streams <= len(prepared.views)
+        if e.wants <= system.offers | _given(prepared) and e.streams <= len(prepared.views)
     ]
     trace, output = capture(
-        system.subject(prepared),
+        system.subject(prepared, _layers(chosen)),
         prepared.inputs,
         goal,
         kinds=frozenset().union(*(e.needs for e in able), {"readout"} if able else set()),
@@ -194,6 +194,12 @@ def explain(
     return Analysis(prediction, tuple(explanations), refused)
 
 
+def _layers(chosen: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Layers that any method asks for by name."""
+    named = (layer for settings in chosen.values() for layer in settings.get("layers") or ())
+    return tuple(dict.fromkeys(named))
+
+
 def _given(prepared: Prepared) -> frozenset[str]:
     """Kinds of readings that depend on the case: a text, where there is one."""
     return frozenset({"text"} if any(span.words for span in prepared.spans.values()) else ())
@@ -217,7 +223,7 @@ def _goal(
     def fitted(output: Any) -> torch.Tensor:
         return system.segmentation(output)
 
-    with torch.no_grad():
+    with at_rest(system.network), torch.no_grad():
         found = system.subject(prepared).run(prepared.inputs, **prepared.options)
         shape = fitted(found).shape[-2:]
     small = cv2.resize(canvas, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
@@ -238,13 +244,15 @@ def _explanation(
         **method.facts,
         **settings,
         "class_blind": method.class_blind,
+        "version": method.version,
         "signed": method.signed,
     }
     if method.streams > len(prepared.views):
         reason = "The case has no second image for the model to relate this one to."
         maps = tuple(_nothing(prepared, stream, reason) for stream in prepared.views)
     else:
-        found = method.run(trace, **settings)
+        with torch.inference_mode(False):
+            found = method.run(trace, **settings)
         grids = {stream: grid[0].float().cpu().numpy() for stream, grid in found.items()}
         scale = max(float(np.abs(grid).max()) for grid in grids.values())
         floor = NEGLIGIBLE * scale if method.common_scale else 0.0

@@ -84,7 +84,8 @@ def run(
         case = outcome.case
         try:
             analysis = explain(system, case, methods, target, settings=changed)
-            measured = measure(system, case, analysis.explanations, target) if scores else None
+            asks = scores and "class" in system.offers
+            measured = measure(system, case, analysis.explanations, target) if asks else None
             write_explanations(
                 out / case.id, case, system.card, analysis.prediction,
                 analysis.explanations, analysis.refused, f"Lightbox {VERSION}", formats=formats,

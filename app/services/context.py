@@ -11,6 +11,7 @@ from app.services.layers import Memory
 from app.services.models import Models
 from app.settings import Settings
 from app.store import Store
+from engine.records import Case
 
 PIXEL_MEMORY = 256 * 1024 * 1024
 
@@ -35,6 +36,19 @@ class Context:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "jobs", Jobs(between=self.models.turnstile.give_way))
+
+    def case(self, case_id: str) -> Case:
+        """A case with its pixels, kept in memory while there is room, for pages that ask often.
+
+        Raises:
+            NotFound: There is no such case.
+        """
+        found: Case = self.memory.get(
+            ("case", case_id),
+            lambda: self.store.case(case_id),
+            lambda case: sum(image.pixels.nbytes for image in case.images),
+        )
+        return found
 
     def require_sight(self, user: User, case_id: str) -> None:
         """Refuse a case that the user may not see, in the same words as one that is not there.

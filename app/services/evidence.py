@@ -220,7 +220,7 @@ class Evidence:
 
     def _about(self, case_id: str, target: str | None) -> About:
         context = self._context
-        return about(context, context.store.case(case_id), context.models.card(), target or None)
+        return about(context, context.case(case_id), context.models.card(), target or None)
 
     def _value(
         self, who: User, case_id: str, target: str | None, first: Callable[[About], About]

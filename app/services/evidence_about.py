@@ -53,6 +53,8 @@ class About:
 
     def key(self, kind: str, method: str, settings: Mapping[str, Any]) -> str:
         """Digest of all that a finding about one method depends on."""
+        from engine.explainers import EXPLAINERS
+
         return cache_key(
             kind,
             self.case.id,
@@ -61,6 +63,7 @@ class About:
             self.card.weights_digest,
             self.target,
             method,
+            EXPLAINERS[method].version,
             plain(settings),
         )
 
@@ -115,7 +118,8 @@ def settings_of(row: ExplanationRow, method: Explainer) -> dict[str, Any]:
 
 def fits(row: ExplanationRow, method: Explainer, chosen: Mapping[str, Any]) -> bool:
     """Whether an explanation was computed with these settings."""
-    return settings_of(row, method) == plain(chosen)
+    same_version = row.settings.get("version", 1) == method.version
+    return same_version and settings_of(row, method) == plain(chosen)
 
 
 def is_usual(row: ExplanationRow) -> bool:
@@ -155,8 +159,8 @@ def _value(name: str, value: Any, default: Any) -> Any:
         return _kept(name, value, isinstance(value, str) and len(value) <= 64)
     if isinstance(default, int | float):
         return _number(name, value, whole=isinstance(default, int))
-    if isinstance(value, int | float):
-        return _number(name, value, whole=isinstance(value, int))
+    if name != "layers":  # a head, a window, a word: a whole number
+        return _number(name, value, whole=True)
     named = [value] if isinstance(value, str) else value
     is_names = isinstance(named, list | tuple) and all(isinstance(n, str) for n in named)
     return _kept(name, value, is_names and len(named) <= 64)

@@ -18,7 +18,7 @@ from engine.records import Case, Prediction
 LOOK_VERSION = "1"
 """Part of the addresses of pictures; a change of how they are drawn changes it."""
 
-FLAG = "This map does not change when the model's weights are destroyed."
+FLAG = "This map still looks alike when the model's weights are destroyed."
 FAILS = "fails"
 NOTE = (
     "The model's weights are replaced by noise, part after part, from its answer back to its "

@@ -7,6 +7,7 @@ from typing import Any
 from app.errors import InvalidInput, NotFound
 from app.services import probe_tiles as tiles
 from app.services.cases import NAMES
+from app.services.evidence_about import LESION, canonical
 from app.services.jobs import Job
 from app.services.probe_mask import box_mask, encode
 from engine.records import BoolArray, Box, Case, Image, ModelCard, Prediction
@@ -34,8 +35,16 @@ def image_facts(case: Case, n: int, prediction: Prediction) -> dict[str, Any]:
 
 
 def target_of(card: ModelCard, prediction: Prediction, target: str | None) -> str:
-    """A class that is asked about; the leading one where none, or no class, is named."""
-    return target if target in card.classes else prediction.leading
+    """A class that is asked about, by name or number.
+
+    The leading one where none is named, or the segmented lesion, which has no probability; the page
+    says which class it is.
+
+    Raises:
+        UnknownName: The model has no such class.
+    """
+    named = canonical(card, target) if target else LESION
+    return prediction.leading if named == LESION else named
 
 
 def position_of(case: Case, image: Any) -> int:

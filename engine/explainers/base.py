@@ -26,6 +26,7 @@ FAMILIES: Mapping[str, str] = {
 """Families of methods with their titles, in the order in which they are offered."""
 
 KINDS: Mapping[str, str] = {
+    "class": "classes",
     "attention": "attention between regions",
     "cross": "attention between two inputs",
     "features": "a map of features over the image",
@@ -53,6 +54,8 @@ class Explainer:
         common_scale: True when the maps of all images are in one unit, so that one image can be
             said to matter little next to another.
         slow: True when it runs the model many times.
+        version: Raised when the same settings give another map than before, so that stored maps
+            are made anew.
         settings: What may be chosen, with defaults; each arrives at `run` as a keyword.
         facts: What else fixes its result.
         run: Trace and settings to maps.
@@ -71,8 +74,14 @@ class Explainer:
     streams: int = 1
     common_scale: bool = False
     slow: bool = False
+    version: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """Kinds that it reads, and "class" where it asks about one."""
+        return self.needs if self.class_blind else self.needs | {"class"}
 
     def check(self, offered: frozenset[str], lacks: Mapping[str, str] | None = None) -> None:
         """Refuse a model that lacks what the method reads.
@@ -83,7 +92,7 @@ class Explainer:
         Raises:
             IncompatibleExplainer: With the reason.
         """
-        missing = sorted(self.needs - offered)
+        missing = sorted(self.wants - offered)
         if not missing:
             return
         reasons = [lacks[kind] for kind in missing if lacks and kind in lacks]
@@ -102,7 +111,12 @@ class Explainer:
         if unknown:
             known = ", ".join(self.settings) or "none"
             raise UnknownName(f"{self.title} has no setting {unknown[0]!r}. Known: {known}.")
-        return {**self.settings, **given}
+        return {**self.settings, **{name: _listed(name, value) for name, value in given.items()}}
+
+
+def _listed(name: str, value: Any) -> Any:
+    """One layer's name stands for a list of one."""
+    return (value,) if name == "layers" and isinstance(value, str) else value
 
 
 EXPLAINERS: Registry[Explainer] = Registry("explanation method")
@@ -122,6 +136,7 @@ def explainer(
     streams: int = 1,
     common_scale: bool = False,
     slow: bool = False,
+    version: int = 1,
     settings: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Maps]], Callable[..., Maps]]:
@@ -146,6 +161,7 @@ def explainer(
                 streams=streams,
                 common_scale=common_scale,
                 slow=slow,
+                version=version,
                 settings=settings or {},
                 facts=facts or {},
             ),

@@ -61,7 +61,7 @@ def eigencam(activation: Tensor) -> Tensor:
     """The activations' first principal component over places, blind to the class.
 
     The sign of a component is arbitrary; here the side on which the activations are stronger is
-    positive.
+    positive, and the other side is left out, as in pytorch-grad-cam.
 
     Source:
         Muhammad and Yeasin, "Eigen-CAM", IJCNN 2020.
@@ -73,7 +73,7 @@ def eigencam(activation: Tensor) -> Tensor:
     strength = places.norm(dim=2).float()
     side = (along * (strength - strength.mean(1, keepdim=True))).sum(1, keepdim=True)
     along = torch.where(side < 0, -along, along)
-    return along.reshape(len(activation), *activation.shape[2:])
+    return along.clamp_min(0).reshape(len(activation), *activation.shape[2:])
 
 
 def _combined(weights: Tensor, activation: Tensor) -> Tensor:
@@ -82,13 +82,13 @@ def _combined(weights: Tensor, activation: Tensor) -> Tensor:
 
 def without_gradients(trace: Trace, layers: Sequence[str] | None) -> Maps:
     """`eigencam` on the feature map of each stream; see `over_layers`."""
-    return {
-        stream: _joined(
-            [eigencam(trace.features(stream, name).values) for name in layers or (None,)],
-            trace.image(stream),
-        )
-        for stream in trace.images
-    }
+    maps: Maps = {}
+    for stream in trace.images:
+        read = [trace.features(stream, name).values for name in layers or (None,)]
+        if not all(bool(values.isfinite().all()) for values in read):
+            raise IncompatibleExplainer("The model's features hold values that are not numbers.")
+        maps[stream] = _joined([eigencam(values) for values in read], trace.image(stream))
+    return maps
 
 
 def over_layers(trace: Trace, formula: Formula, layers: Sequence[str] | None) -> Maps:

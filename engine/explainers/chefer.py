@@ -57,8 +57,9 @@ def run(trace: Trace, *, start_layer: int) -> Maps:
 
 def _alone(trace: Trace, stream: str, start_layer: int) -> Tensor:
     """One stream without cross-attention, row by row."""
-    cut = windows.layers(trace, stream)[start_layer:]
+    cut = windows.layers(trace, stream)
     if cut:
+        cut = windows.usable(cut, start_layer)
         fused = [weighted(reading) for reading in cut]
         return windows.flow(cut, fused, len(trace.image(stream)), normalised=False)
     rows = weighted_reader(trace, stream)

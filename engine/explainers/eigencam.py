@@ -18,7 +18,6 @@ from engine.trace import Trace
     needs={"features"},
     gradients=False,
     class_blind=True,
-    signed=True,
     settings={"layers": None},
 )
 def run(trace: Trace, *, layers: Sequence[str] | None) -> Maps:

@@ -29,12 +29,13 @@ def run(trace: Trace, *, discard_ratio: float, start_layer: int) -> Maps:
     """
     maps: Maps = {}
     for stream in trace.images:
-        cut = windows.layers(trace, stream)[start_layer:]
-        if cut and not discard_ratio:
+        cut = windows.layers(trace, stream)
+        if cut:
+            cut = windows.usable(cut, start_layer, discard_ratio)
             fused = [_layer(reading) for reading in cut]
             maps[stream] = windows.flow(cut, fused, len(trace.image(stream)), normalised=True)
             continue
-        layers = [_layer(reading) for reading in attention(trace, stream)][start_layer:]
+        layers = [_layer(r) for r in rules.later(attention(trace, stream), start_layer)]
         kept = (rules.discard_lowest(layer, discard_ratio) for layer in reversed(layers))
         flow = rules.descend(weighted_reader(trace, stream), kept)
         maps[stream] = trace.grid(flow[:, 0], stream)

@@ -22,6 +22,9 @@ STARTS = ("mean", "black")
 """Empty images to start from."""
 
 
+MOST_STEPS = 1000
+
+
 @explainer(
     "integrated_gradients",
     title="Integrated gradients",
@@ -89,7 +92,10 @@ def _integrated(probe: Probe, steps: int, method: str, baseline: str) -> Tensor:
     """captum, a portion of the batch at a time: it evaluates at least one step of all it gets."""
     require(method in RULES, f"The rule is one of {', '.join(RULES)}, not {method!r}.")
     require(baseline in STARTS, f"The baseline is one of {', '.join(STARTS)}, not {baseline!r}.")
-    require(steps >= 2, f"Integrated gradients take at least 2 steps, not {steps}.")
+    require(
+        2 <= steps <= MOST_STEPS,
+        f"Integrated gradients take 2 to {MOST_STEPS} steps, not {steps}.",
+    )
     integral = IntegratedGradients(differentiable(probe))
     image, start = probe.image.detach(), filled(probe, baseline)
     return torch.cat(

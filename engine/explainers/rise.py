@@ -16,6 +16,9 @@ COVERAGES = ("expected", "actual")
 """What the sum over masks is divided by."""
 
 
+MOST_MASKS, MOST_CELLS = 20_000, 32
+
+
 @explainer(
     "rise",
     title="RISE",
@@ -42,6 +45,10 @@ def run(trace: Trace, *, masks: int, cells: int, keep: float, coverage: str, see
         UnknownName: A setting is out of range.
     """
     require(masks >= 1 and cells >= 1, "RISE takes at least 1 mask of at least 1 cell.")
+    require(
+        masks <= MOST_MASKS and cells <= MOST_CELLS,
+        f"RISE takes at most {MOST_MASKS} masks of at most {MOST_CELLS} cells a side.",
+    )
     require(
         coverage in COVERAGES, f"The coverage is one of {', '.join(COVERAGES)}, not {coverage!r}."
     )

@@ -29,8 +29,9 @@ def run(trace: Trace, *, head_fusion: str, discard_ratio: float, start_layer: in
     """
     maps: Maps = {}
     for stream in trace.images:
-        cut = windows.layers(trace, stream)[start_layer:]
-        if cut and not discard_ratio:
+        cut = windows.layers(trace, stream)
+        if cut:
+            cut = windows.usable(cut, start_layer, discard_ratio)
             fused = [rules.fuse_heads(layer.values, head_fusion) for layer in cut]
             maps[stream] = windows.flow(cut, fused, len(trace.image(stream)), normalised=True)
             continue

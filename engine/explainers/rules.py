@@ -8,6 +8,7 @@ times a matrix.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from engine.errors import UnknownName
 
 FUSIONS = ("mean", "max", "min")
+Layer = TypeVar("Layer")
 
 
 def fuse_heads(attention: Tensor, fusion: str = "mean") -> Tensor:
@@ -76,7 +78,7 @@ def rollout(
     """
     fused = (
         discard_lowest(fuse_heads(attention, fusion), discard_ratio)
-        for attention in reversed(_from(attentions, start_layer))
+        for attention in reversed(later(attentions, start_layer))
     )
     return descend(rows, fused)
 
@@ -111,12 +113,17 @@ def relevance(layers: Sequence[Tensor], rows: Tensor, start_layer: int = 0) -> T
         Encoder-Decoder Transformers", ICCV 2021, eq. 6.
     """
     flow = rows
-    for layer in reversed(_from(layers, start_layer)):
+    for layer in reversed(later(layers, start_layer)):
         flow = flow + flow @ layer
     return flow - rows
 
 
-def _from(layers: Sequence[Tensor], start: int) -> Sequence[Tensor]:
+def later(layers: Sequence[Layer], start: int) -> Sequence[Layer]:
+    """Layers from the first that takes part.
+
+    Raises:
+        UnknownName: There is no such layer.
+    """
     count = len(layers)
     if not -count <= start < count:
         raise UnknownName(f"The first layer must lie in 0 to {count - 1}; it is {start}.")

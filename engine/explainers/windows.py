@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.errors import IncompatibleExplainer
+from engine.errors import IncompatibleExplainer, UnknownName
+from engine.explainers import rules
 from engine.listening import Windows
 from engine.trace import Reading, Trace
 
@@ -24,6 +25,19 @@ LABEL = "windows joined by Lightbox's own rule; no published one exists"
 def layers(trace: Trace, stream: str) -> tuple[Reading, ...]:
     """Attention within windows, first layer first; empty for other networks."""
     return tuple(r for r in trace.read("windowed", stream) if r.windows is not None)
+
+
+def usable(
+    readings: Sequence[Reading], start_layer: int, discard_ratio: float = 0.0
+) -> tuple[Reading, ...]:
+    """Layers that take part.
+
+    Raises:
+        UnknownName: There is no such first layer, or entries are to be discarded.
+    """
+    if discard_ratio:
+        raise UnknownName("Within windows no attention is discarded; leave the ratio at 0.")
+    return tuple(rules.later(readings, start_layer))
 
 
 def flow(

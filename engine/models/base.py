@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -64,7 +64,7 @@ class System(ABC):
         card: Its model card. network: Its network. device: Where it runs.
     """
 
-    offers: frozenset[str] = frozenset({"input"})
+    offers: frozenset[str] = frozenset({"class", "input"})
     """Kinds of readings that the network offers."""
 
     lacks: Mapping[str, str] = MappingProxyType({})
@@ -120,8 +120,17 @@ class System(ABC):
         """
         raise IncompatibleExplainer("This model does not segment, so that no region is explained.")
 
-    def subject(self, prepared: Prepared) -> Subject:
-        """The network as explanation methods meet it, with a case's tokens and options."""
+    def subject(self, prepared: Prepared, layers: Sequence[str] = ()) -> Subject:
+        """The network as explanation methods meet it, with a case's tokens and options.
+
+        Args:
+            prepared: The case. layers: Further modules whose feature maps are read.
+
+        Raises:
+            IncompatibleExplainer: The network is not read at layers of one's choice.
+        """
+        if layers:
+            raise IncompatibleExplainer("This model's feature map is read at one layer only.")
         return Subject(
             self.network,
             lambda inputs, **more: self.network(**{**inputs, **more}),

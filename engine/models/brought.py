@@ -23,6 +23,7 @@ from engine.geometry import place
 from engine.listening import Heard
 from engine.models.base import MODELS, Prepared, System, View
 from engine.records import Case, FloatArray, Image, Modality, ModelCard, Prediction
+from engine.targets import two_sided
 from engine.trace import Inputs, Subject
 
 DEFAULT_SIDE = 224
@@ -57,6 +58,8 @@ class Brought(System):
         *,
         layer: str | None = None,
     ) -> None:
+        if len(card.classes) == 1 and card.classes != (FEATURES_ONLY,):  # one logit: yes or no
+            card = replace(card, classes=(f"not {card.classes[0]}", card.classes[0]))
         self.card, self.device = card, device
         self.network = network.to(device)
         self._anatomy = study(network, layer=layer)
@@ -72,8 +75,8 @@ class Brought(System):
         self.lacks = self._anatomy.lacks
         self._without_classes = getattr(self._anatomy.network, "num_classes", None) == 0
         if self._without_classes:
-            self.offers = self.offers - {"input", "lrp"}
-            self.lacks = {**self.lacks, **dict.fromkeys(("input", "lrp"), NO_CLASSES)}
+            self.offers = self.offers - {"class"}
+            self.lacks = {**self.lacks, "class": NO_CLASSES}
 
     @classmethod
     def build(cls, config: Mapping[str, Any]) -> nn.Module:
@@ -88,7 +91,7 @@ class Brought(System):
         for sized in tries:  # networks of any size take no such argument
             with suppress(RuntimeError, TypeError, ValueError, KeyError, AssertionError):
                 network: nn.Module = timm.create_model(name, pretrained=False, **arguments, **sized)
-                return network
+                return network.eval()
         raise ModelUnavailable(
             "The card names an architecture that timm does not know, or arguments that it does not "
             "take."
@@ -148,11 +151,11 @@ class Brought(System):
         subject = self._anatomy.subject(image, layers)
         return _without_a_class(subject) if self._without_classes else subject
 
-    def subject(self, prepared: Prepared) -> Subject:
+    def subject(self, prepared: Prepared, layers: Sequence[str] = ()) -> Subject:
         """See `System.subject`."""
         image = prepared.inputs[IMAGE]
         assert image is not None
-        return self.read_at(image)
+        return self.read_at(image, layers)
 
     def prepare(self, case: Case, frames: Mapping[int, int] | None = None) -> Prepared:
         """The case's first picture, fitted on black and normalised as the model expects."""
@@ -185,9 +188,15 @@ class Brought(System):
 
     def read(self, output: Any, prepared: Prepared, case: Case, seconds: float = 0.0) -> Prediction:
         """See `System.read`."""
-        shares = self.logits(output)[0].float().softmax(0).tolist()
-        if self._without_classes:
-            shares = [1.0]
+        shares = [1.0]
+        if not self._without_classes:
+            logits = two_sided(self.logits(output)[:1].float())
+            shares = logits.softmax(1)[0].tolist()
+        if len(shares) != len(self.card.classes):
+            raise ModelUnavailable(
+                f"The model gives {len(shares)} classes, and its card names "
+                f"{len(self.card.classes)}."
+            )
         probabilities = dict(zip(self.card.classes, shares, strict=True))
         read = {view.image: view.frame for view in prepared.views.values()}
         return Prediction(
@@ -269,4 +278,4 @@ def _numbered(network: nn.Module) -> tuple[str, ...]:
     if not count:
         linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
         count = linear[-1].out_features if linear else 0
-    return tuple(f"class {number}" for number in range(int(count)))
+    return tuple(f"class {number}" for number in range(max(2, int(count))))

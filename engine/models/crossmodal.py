@@ -47,7 +47,7 @@ STEM = (
 class CrossModal(System):
     """A mammogram is needed; pathology is read when the case has it."""
 
-    offers = frozenset({"attention", "readout", "features", "cross", "input", "lrp"})
+    offers = frozenset({"attention", "class", "cross", "features", "input", "lrp", "readout"})
     network: BreastCancerDiagnosisModel
 
     @classmethod

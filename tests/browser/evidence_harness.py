@@ -78,7 +78,7 @@ MEASURED = (
     "energy_pointing_game", "energy_ratio", "equal_area_iou", "relevance_rank_accuracy",
     "noise_sensitivity", "shift_sensitivity", "randomisation", "sparseness", "entropy",
 )  # fmt: skip
-FLAG = "This map does not change when the model's weights are destroyed."
+FLAG = "This map still looks alike when the model's weights are destroyed."
 STAGES = ("head", "block 6", "block 5", "block 4", "block 3", "block 2", "block 1", "embedding")
 
 

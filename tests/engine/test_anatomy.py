@@ -16,7 +16,10 @@ from engine.anatomy import IMAGE
 from engine.errors import IncompatibleExplainer, ShapeMismatch
 from engine.explainers import EXPLAINERS
 from engine.listening import AttentionMode
+from engine.records import Case
+from engine.toolkit import as_image
 from engine.trace import ClassTarget, capture
+from engine.workflow import predict
 
 SMALL = {"embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 5}
 GRADIENTS = ("rollout", "gradient_rollout", "attention_gradcam", "relevance", "gradcam", "hirescam")
@@ -287,3 +290,109 @@ def test_small_multiples_of_every_method_are_drawn():
     fast = [n for n, why in toolkit.methods.items() if not why and not EXPLAINERS[n].slow]
     sheet = toolkit.visualize_all(images((64, 64), 1), fast, side=96)
     assert sheet.dtype == np.uint8 and sheet.ndim == 3 and sheet.std() > 10
+
+
+def test_methods_that_only_ask_need_no_pass_when_the_class_is_given(monkeypatch):
+    network, x = small_vit(), images((64, 64), 2)
+    toolkit = ExplainabilityToolkit(network)
+    calls: list[int] = []
+    plain = network.forward
+    monkeypatch.setattr(network, "forward", lambda t: (calls.append(len(t)), plain(t))[1])
+    by_name = toolkit.explain(x, "occlusion", [1, 3], window=32).values
+    assert sum(calls) == 2 * (1 + 4)
+    with torch.inference_mode():
+        inside = toolkit.explain(x.clone(), "integrated_gradients", [1, 3], steps=3).values
+    assert np.isfinite(inside).all() and inside.any()
+    assert np.isfinite(by_name).all()
+    with pytest.raises(ShapeMismatch, match="5 classes"):
+        toolkit.explain(x, "occlusion", 7, window=32)
+    with pytest.raises(ShapeMismatch, match="one target per image"):
+        toolkit.explain(x, "occlusion", [1], window=32)
+
+
+def test_one_methods_layer_changes_no_other_method():
+    torch.manual_seed(0)
+    toolkit = ExplainabilityToolkit(timm.create_model("resnet18", num_classes=5).eval())
+    x = images((64, 64), 1)
+    wanted = toolkit.explain(x, "hirescam", 1, raw=True).values
+    found = toolkit.explain_all(
+        x, ("gradcam", "hirescam"), 1, raw=True, settings={"gradcam": {"layers": "layer2"}}
+    )
+    assert found["gradcam"].values.shape == (1, 8, 8)
+    assert np.array_equal(found["hirescam"].values, wanted)
+
+
+def test_layers_are_chosen_for_images_too():
+    torch.manual_seed(0)
+    toolkit = ExplainabilityToolkit(timm.create_model("resnet18", num_classes=5).eval())
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    deep = toolkit.explain(pixels, "layercam", 1, raw=True)
+    early = toolkit.explain(pixels, "layercam", 1, raw=True, layers="layer2")
+    assert deep.values.shape == (1, 7, 7) and early.values.shape == (1, 28, 28)
+    with pytest.raises(IncompatibleExplainer, match="no layer named 'layer9'"):
+        toolkit.explain(pixels, "layercam", 1, layers="layer9")
+
+
+def test_a_single_logit_says_yes_or_no():
+    torch.manual_seed(0)
+    network = timm.create_model("resnet18", num_classes=1).eval()
+    toolkit, x = ExplainabilityToolkit(network, classes=("malignant",)), images((64, 64), 1)
+    assert toolkit.system.card.classes == ("not malignant", "malignant")
+    yes = toolkit.explain(x, "input_x_gradient", 1, raw=True).values
+    no = toolkit.explain(x, "input_x_gradient", "not malignant", raw=True).values
+    assert np.allclose(yes, -no) and yes.any()
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    case = Case("one", (as_image(pixels),))
+    said = predict(toolkit.system, case).probabilities
+    with torch.no_grad():
+        shown = toolkit.system.prepare(case).inputs[IMAGE]
+        share = float(network(shown).sigmoid())
+    assert said["malignant"] == pytest.approx(share, abs=1e-6)
+    assert sum(said.values()) == pytest.approx(1)
+    heat = toolkit.explain(x, "rise", 1, masks=8).values
+    assert np.ptp(heat) > 0
+
+
+def test_predicting_changes_no_statistics_of_a_network_in_training():
+    network = timm.create_model("resnet18", num_classes=5).train()
+    before = network.bn1.running_mean.clone()
+    system = ExplainabilityToolkit(network).system
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    predict(system, Case("one", (as_image(pixels),)))
+    assert torch.equal(network.bn1.running_mean, before) and network.training
+
+
+def test_a_number_means_the_same_class_for_images_and_tensors():
+    toolkit = ExplainabilityToolkit(small_vit(num_classes=3), classes=("1", "2", "3"))
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    shares = torch.from_numpy(pixels.astype(np.float32).transpose(2, 0, 1))[None] / 255
+    x = toolkit.system.normalised(shares)
+    assert toolkit.explain(pixels, "gradcam", 1).target == "2"
+    assert toolkit.explain(x, "gradcam", 1).target == "2"
+    assert toolkit.explain(pixels, "gradcam", "1").target == "1"
+    assert toolkit.explain(x, "gradcam", "1").target == "1"
+
+
+def test_features_that_are_no_numbers_refuse_one_method_and_spare_the_rest():
+    torch.manual_seed(0)
+    network = timm.create_model("resnet18", num_classes=5).eval()
+    found = ExplainabilityToolkit(network).explain_all(
+        torch.full((1, 3, 64, 64), float("nan")), ("eigencam", "gradcam", "saliency"), 1
+    )
+    assert "not numbers" in found["eigencam"] and "not numbers" in found["gradcam"]
+    assert not isinstance(found["saliency"], str)
+
+
+def test_images_are_explained_inside_inference_mode():
+    toolkit = ExplainabilityToolkit(small_vit())
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    wanted = toolkit.explain(pixels, "integrated_gradients", 1, steps=3).values
+    with torch.inference_mode():
+        found = toolkit.explain(pixels, "integrated_gradients", 1, steps=3).values
+    assert np.allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["rollout", "gradient_rollout", "relevance", "lrp"])
+def test_a_first_layer_that_is_not_there_is_refused(method):
+    with pytest.raises(Exception, match="first layer must lie in 0 to 2"):
+        ExplainabilityToolkit(small_vit()).explain(images((64, 64)), method, 1, start_layer=9)

@@ -300,3 +300,26 @@ def test_a_network_in_use_by_two_threads_comes_back_as_it_was():
     leave.set()
     thread.join()
     assert network.training and network.weight.requires_grad
+
+
+def test_maps_of_another_question_are_not_measured(system, case, analysis):
+    with pytest.raises(IncompatibleExplainer, match="another class"):
+        measure(system, case, analysis.explanations, "Benign")
+    wanted = np.zeros((256, 192), bool)
+    wanted[60:140, 20:100] = True
+    lesion = explain(system, case, ("gradcam",), region=wanted).explanations
+    with pytest.raises(IncompatibleExplainer, match="one class"):
+        measure(system, case, lesion, None)
+
+
+def test_a_method_without_numbers_does_not_pass_the_sanity_check(system, case, monkeypatch):
+    calls: list[int] = []
+
+    def run(trace, **settings):
+        calls.append(1)
+        grid = torch.rand(1, 8, 8) if len(calls) <= 2 else torch.full((1, 8, 8), float("nan"))
+        return dict.fromkeys(trace.images, grid)
+
+    monkeypatch.setitem(EXPLAINERS._parts, "gradcam", replace(EXPLAINERS["gradcam"], run=run))
+    found = sanity(system, case, ("gradcam",), "Invasive", stages=2, draws=1)
+    assert found.verdicts["gradcam"][0] == "not applicable"

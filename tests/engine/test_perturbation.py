@@ -481,7 +481,7 @@ def test_fills_are_what_they_say():
 @pytest.mark.parametrize(
     ("method", "settings", "sentence"),
     [
-        (integrated_gradients, {"steps": 1}, "at least 2 steps"),
+        (integrated_gradients, {"steps": 1}, "2 to 1000 steps"),
         (integrated_gradients, {"method": "simpson"}, "rule is one of"),
         (integrated_gradients, {"baseline": "blur"}, "baseline is one of mean, black,"),
         (smoothgrad, {"samples": 0}, "at least 1 sample"),

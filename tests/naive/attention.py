@@ -110,4 +110,4 @@ def eigencam(a: Array) -> Array:
     strength = np.linalg.norm(places, axis=1)
     if np.dot(along, strength - strength.mean()) < 0:
         along = -along
-    return along.reshape(a.shape[1:])
+    return np.maximum(along, 0).reshape(a.shape[1:])
