@@ -1,4 +1,4 @@
-"""How far each map of a case can be trusted: measured scores, and comparison between maps."""
+"""How far each map of a case can be trusted: measured scores."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.errors import EmptyMask, EngineError, IncompatibleExplainer
 from engine.explainers import EXPLAINERS, Explainer
-from engine.metrics import complexity, faithfulness, localisation, similarity
+from engine.metrics import complexity, faithfulness, localisation
 from engine.metrics.base import scored
 from engine.metrics.baselines import named_fill
 from engine.metrics.stability import FACTORS, SHIFTS, stability_scores
@@ -22,7 +21,7 @@ from engine.models import System
 from engine.models.base import Prepared
 from engine.probe import Probe
 from engine.progress import Progress
-from engine.records import BoolArray, Case, Explanation, FloatArray, HeatMap, Score, Spacing
+from engine.records import BoolArray, Case, Explanation, FloatArray, Score, Spacing
 from engine.trace import ClassTarget, Trace, capture, enlarged
 from engine.workflow import class_index
 
@@ -35,8 +34,6 @@ one map from another: the model decides by something else."""
 LITERATURE_SIDE = 224
 """Side of the images for which the pointing game's 15 pixels are meant."""
 TOLERANCE_MM = 5.0
-COMPARED_SIDE = 128
-"""Longer side of maps when they are compared with each other, pixels."""
 
 
 @dataclass(frozen=True)
@@ -363,40 +360,3 @@ class SharedMaps:
             if self._session.stream in grids:
                 made.append((method.name, grids[self._session.stream].float()))
         return made
-
-
-def agreement(explanations: Sequence[Explanation], image: int) -> similarity.Agreement | None:
-    """How alike the methods' maps of one image are; None where fewer than two have one.
-
-    Args:
-        explanations: Of one case and target. image: Position of the image.
-    """
-    maps = _comparable(explanations, image)
-    return similarity.agreement_matrix(maps) if len(maps) > 1 else None
-
-
-def consensus(explanations: Sequence[Explanation], image: int) -> HeatMap | None:
-    """Mean of the maps of one image, each replaced by its ranks; None without maps."""
-    maps = _comparable(explanations, image)
-    if not maps:
-        return None
-    first = next(h for e in explanations for h in e.maps if h.image == image and h.localised)
-    small = similarity.consensus(maps)
-    height, width = first.values.shape
-    values = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    return HeatMap(image, first.frame, values, (int(small.shape[0]), int(small.shape[1])))
-
-
-def _comparable(explanations: Sequence[Explanation], image: int) -> dict[str, FloatArray]:
-    """Localised maps of an image by method, at one moderate resolution."""
-    found = {}
-    for explanation in explanations:
-        for heat in explanation.maps:
-            if heat.image != image or not heat.localised:
-                continue
-            height, width = heat.values.shape
-            scale = min(1.0, COMPARED_SIDE / max(height, width))
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            small = cv2.resize(heat.values, size, interpolation=cv2.INTER_AREA)
-            found[explanation.method] = np.asarray(small, dtype=np.float32)
-    return found

@@ -73,7 +73,7 @@ class Pictures:
         Raises:
             NotFound: The case has no such image, or no map of it.
         """
-        from engine.evidence import consensus
+        from engine.comparison import consensus
 
         voices = voters(shown, image)
 

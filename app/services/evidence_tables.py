@@ -134,7 +134,7 @@ class Tables:
     def _agreement(
         self, this: About, shown: Mapping[str, ExplanationRow], image: int
     ) -> dict[str, Any] | None:
-        from engine.evidence import agreement
+        from engine.comparison import agreement
         from engine.explainers import EXPLAINERS
 
         found = agreement(self.smalls(this, shown), image)

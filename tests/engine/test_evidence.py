@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from engine.comparison import agreement, consensus
 from engine.counterfactual import region_table, without
 from engine.errors import Cancelled, EmptyMask, IncompatibleExplainer, ShapeMismatch, UnknownName
-from engine.evidence import agreement, begin, consensus, localised, measure, stability
+from engine.evidence import begin, localised, measure, stability
 from engine.explainers import EXPLAINERS
 from engine.listening import at_rest
 from engine.metrics.catalogue import METRICS
