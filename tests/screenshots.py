@@ -20,6 +20,10 @@ def main() -> None:
             wait_for_case(page, CASE)
             page.wait_for_timeout(2000)
             page.screenshot(path=ROOT / "docs" / "screenshot.png")
+            page.get_by_role("tab", name="Evidence").click()
+            page.get_by_text("How far can each map be trusted").wait_for(timeout=120_000)
+            page.wait_for_timeout(8000)
+            page.screenshot(path=ROOT / "docs" / "evidence.png")
 
 
 if __name__ == "__main__":
