@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -221,7 +221,12 @@ def _captured(
     """`capture`; relevance is swept in full precision, since it divides by small numbers."""
     network, sweep = subject.network, LrpMode() if "lrp" in kinds else None
     listen = subject.listen or (lambda wanted, slopes: at_taps(network, wanted, slopes))
-    with torch.inference_mode(False), at_rest(network), torch.set_grad_enabled(gradients):
+    with (
+        torch.inference_mode(False),
+        at_rest(network),
+        torch.set_grad_enabled(gradients),
+        _forgetting(sweep),
+    ):
         given, heard_inputs = _leaves(subject, inputs, "input" in kinds and gradients)
         precision = autocast(_device(inputs)) if sweep is None else nullcontext()
         with sweep or nullcontext(), listen(kinds, gradients) as heard, precision:
@@ -243,6 +248,15 @@ def _captured(
         return _probe(subject, inputs, settled, stream, watched)
 
     return Trace(subject.spans, readings, inputs, probe), _detached(output)
+
+
+@contextmanager
+def _forgetting(sweep: LrpMode | None) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if sweep is not None:
+            sweep.forget()
 
 
 def _device(inputs: Inputs) -> torch.device:

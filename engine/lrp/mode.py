@@ -112,6 +112,13 @@ class LrpMode(TorchFunctionMode):
             self._replaced.append(given[0])
         return found
 
+    def forget(self) -> None:
+        """Let go of the pass: the graph holds what was remembered, and what was remembered the
+        graph, in a circle that Python's collector cannot see."""
+        self._course.softmaxes.clear()
+        self._course.attentions.clear()
+        self._replaced.clear()
+
     def sweep(
         self,
         output: Tensor | Mapping[str, Any],
@@ -200,10 +207,14 @@ def propagate(forward: Callable[[], Tensor], target: Callable[[Tensor], Tensor])
     Raises:
         IncompatibleExplainer: No attention, attention in windows, or a step that has no rule.
     """
-    with torch.enable_grad(), LrpMode() as mode:
-        logits = forward()
-    places = _among_patches(mode.attentions, len(logits))
-    gradients, relevances = mode.sweep(logits, target, places, places)
+    mode = LrpMode()
+    try:
+        with torch.enable_grad(), mode:
+            logits = forward()
+        places = _among_patches(mode.attentions, len(logits))
+        gradients, relevances = mode.sweep(logits, target, places, places)
+    finally:
+        mode.forget()
     return [
         Layer(place.detach(), gradient, relevance)
         for place, gradient, relevance in zip(places, gradients, relevances, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import replace
 
@@ -373,3 +374,17 @@ def test_the_breast_system_is_served_with_and_without_pathology(views: int) -> N
     assert not found.refused
     for heat in found.explanations[0].maps:
         assert heat.values.any() and bool((heat.values >= 0).all())
+
+
+def test_a_pass_leaves_no_tensor_behind() -> None:
+    case, system = small_case(), small_system()
+
+    def count() -> int:
+        gc.collect()
+        return sum(type(item) is Tensor for item in gc.get_objects())
+
+    explain(system, case, ("lrp",))
+    before = count()
+    for _ in range(3):
+        explain(system, case, ("lrp",))
+    assert count() <= before + 3
