@@ -16,6 +16,7 @@ from engine.explainers import EXPLAINERS, Explainer
 from engine.metrics import complexity, faithfulness, localisation
 from engine.metrics.base import scored
 from engine.metrics.baselines import named_fill
+from engine.metrics.catalogue import MOOT
 from engine.metrics.stability import FACTORS, SHIFTS, stability_scores
 from engine.models import System
 from engine.models.base import Prepared
@@ -213,7 +214,7 @@ class _Bench:
             return ""
         return (
             f" Replacing the whole image changes the probability by {after - before:+.3f} only: "
-            "the model decides by something else, and these numbers cannot tell maps apart."
+            f"the model decides by something else, or is not moved by this image; {MOOT}."
         )
 
     def faithfulness(self, canvas: FloatArray) -> tuple[Score, ...]:

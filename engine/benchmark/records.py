@@ -40,7 +40,7 @@ class Cell:
             chance out; "unknown" with too few cases, or without a direction or chance level.
         n: Cases with a number. undefined: Cases without. reason: Why most of these have none.
         right: As `value`, over the cases that the model answered right. n_right: Their number.
-        moot: Cases in which the model decides by something else than this image, so that
+        moot: Cases in which replacing the whole image hardly changes the answer, so that
             faithfulness cannot tell maps apart.
     """
 

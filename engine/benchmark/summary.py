@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.benchmark.records import Against, Cell
-from engine.metrics.catalogue import METRICS
+from engine.metrics.catalogue import METRICS, MOOT
 
 RESAMPLES = 2000
 ENOUGH = 8
@@ -24,8 +24,6 @@ HITS = frozenset({"pointing_game"})
 """Metrics whose values are 0 or 1."""
 COMPARED = frozenset({"faithfulness", "localisation"})
 """Families whose chance level is one to beat; elsewhere it is only a mark to read the number by."""
-MOOT = "the model decides by something else"
-"""How `engine.evidence` says that faithfulness cannot tell maps apart."""
 UNMEASURED = "Not measured."
 
 Values = NDArray[np.float64]

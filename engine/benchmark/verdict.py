@@ -9,6 +9,8 @@ from engine.benchmark.summary import ENOUGH
 
 LOCALISES = 5.0
 """Times chance from which a method is said to find the lesion."""
+MATERIAL = 0.05
+"""Difference from chance that faithfulness must have where the image hardly moves the answer."""
 MOSTLY = 0.5
 """Share of the cases from which what is missing, or moot, decides."""
 
@@ -18,7 +20,9 @@ THRESHOLDS = (
     "Do not trust: the heat in the lesion cannot be told from chance, the map survives the "
     "destruction of all weights, or there is no map in most cases. With caution: all else. "
     "Better than chance means that the 95 % interval of the difference from chance, case by "
-    f"case, leaves out zero; with fewer than {ENOUGH} cases nothing is concluded. These "
+    f"case, leaves out zero; with fewer than {ENOUGH} cases nothing is concluded, and where "
+    "replacing the whole image hardly changes the answer in most cases, a difference in "
+    f"faithfulness below {MATERIAL:g} counts as none. These "
     "thresholds are conventions of Lightbox."
 )
 
@@ -85,11 +89,11 @@ def _level(known: Cells, sanity: SanityResult | None) -> tuple[Level, str]:
         return "avoid", ""
     if heat.against_chance != "better":
         return "avoid", ""
-    sides = {known[name].against_chance for name in ("deletion", "insertion") if name in known}
+    sides = {_side(known, name) for name in ("deletion", "insertion") if name in known}
     is_faithful = "better" in sides and "worse" not in sides
     passes = sanity is not None and sanity.verdict == "passes"
     finds = heat.value is not None and heat.value >= LOCALISES
-    return ("use" if finds and is_faithful and passes and not _moot(known) else "caution"), ""
+    return ("use" if finds and is_faithful and passes else "caution"), ""
 
 
 def _finds(heat: Cell | None) -> str:
@@ -116,9 +120,11 @@ def _missing(heat: Cell | None) -> str:
 
 
 def _faithful(known: Cells) -> str:
-    if _moot(known):
+    if _moot(known) and all(_side(known, n) == "alike" for n in ("deletion", "insertion")):
+        moot = known["deletion"]
         return (
-            "faithfulness says nothing, since the model decides by something else than this image"
+            f"faithfulness says little: in {moot.moot} of {_cases(moot.n + moot.undefined)} "
+            "replacing the whole image hardly changes the answer"
         )
     groups: dict[str, list[str]] = {}
     for name in ("deletion", "insertion"):
@@ -126,7 +132,7 @@ def _faithful(known: Cells) -> str:
         if found is None or found.value is None or found.chance is None:
             continue
         numbers = f"{name} ({found.value:.2f} vs {found.chance:.2f})"
-        groups.setdefault(found.against_chance, []).append(numbers)
+        groups.setdefault(_side(known, name), []).append(numbers)
     words = {
         "better": "faithful better than chance in",
         "alike": "no more faithful than chance in",
@@ -135,6 +141,15 @@ def _faithful(known: Cells) -> str:
     }
     parts = [f"{words[side]} {' and '.join(groups[side])}" for side in words if side in groups]
     return ", ".join(parts)
+
+
+def _side(known: Cells, name: str) -> str:
+    """Better or worse than chance; alike where a moot difference is too small to matter."""
+    found = known.get(name)
+    if found is None or found.value is None or found.chance is None:
+        return "alike"
+    small = abs(found.value - found.chance) < MATERIAL
+    return "alike" if _moot(known) and small else found.against_chance
 
 
 def _moot(known: Cells) -> bool:

@@ -40,6 +40,10 @@ class Metric:
 
 METRICS: Registry[Metric] = Registry("metric")
 
+MOOT = "these numbers can hardly tell maps apart"
+"""Said in the note of a faithfulness score where replacing the whole image hardly changes the
+answer: the model decides by something else, or is not moved by what it sees."""
+
 
 def _describe(
     family: Family, name: str, title: str, better: Better, unit: str, summary: str, limits: str

@@ -23,6 +23,7 @@ from app.ui import trust
 from app.ui.trust_figures import energy_figure, faithfulness_figure, sanity_figure
 from app.ui.trust_html import absent, sorted_methods, tables, verdicts
 from engine.benchmark import Benchmark, from_json, to_json
+from engine.cards import read_card
 
 
 def _load(name: str) -> ModuleType:
@@ -46,6 +47,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def services(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    monkeypatch.setattr("app.services.benchmarks.shipped_folder", lambda: tmp_path / "shipped")
     kit.use(monkeypatch, model)
     made = kit.open_services(tmp_path / "ws")
     (tmp_path / "ws" / FOLDER).mkdir()
@@ -246,3 +248,15 @@ def test_the_page_costs_no_torch() -> None:
     """Reading and drawing a benchmark must not load what measures it."""
     code = "import sys, engine.benchmark.table, app.ui.trust_html; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_ships_is_about_the_weights_that_ship() -> None:
+    """The benchmark in the assets belongs to the demonstration weights, and one method localises."""
+    folder = Path(__file__).resolve().parents[2] / "assets"
+    shipped = from_json((folder / "benchmarks" / "crossmodal-demo.json").read_text("utf-8"))
+    card = read_card(folder / "cards" / "crossmodal-demo.toml")
+    assert shipped.weights_digest == card.weights_digest
+    for arm in shipped.arms:
+        first = arm.images[0]
+        heat = [m.cell("energy_ratio", first) for m in arm.methods if not m.refused]
+        assert max(c.low for c in heat if c is not None and c.n >= 8 and c.low is not None) >= 5

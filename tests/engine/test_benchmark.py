@@ -13,7 +13,7 @@ import torch
 
 from engine.benchmark import Benchmark, Cell, SanityResult, from_json, to_json
 from engine.benchmark.run import Plan, benchmark
-from engine.benchmark.summary import ENOUGH, MOOT, Sample, cell, ratio_cell, wilson
+from engine.benchmark.summary import ENOUGH, Sample, cell, ratio_cell, wilson
 from engine.benchmark.table import markdown, number
 from engine.benchmark.verdict import judge
 from engine.errors import Cancelled, UnknownName, UnreadableFile
@@ -139,8 +139,15 @@ def test_faithfulness_counts_in_the_verdict() -> None:
     worse = judge(IMAGE, found(9.0, deletion=0.6), PASSES)
     assert worse.level == "caution" and "less faithful than chance in deletion" in worse.text
     cells = [replace(each, moot=each.n) for each in found(9.0)]
-    moot = judge(IMAGE, cells, PASSES)
-    assert moot.level == "caution" and "decides by something else" in moot.text
+    assert judge(IMAGE, cells, PASSES).level == judge(IMAGE, found(9.0), PASSES).level == "use"
+    faint = [
+        replace(each, value=each.chance + 0.01)
+        if each.metric in ("deletion", "insertion")
+        else each
+        for each in cells
+    ]
+    moot = judge(IMAGE, faint, PASSES)
+    assert moot.level == "caution" and "replacing the whole image hardly changes" in moot.text
 
 
 def test_too_few_cases_and_missing_maps() -> None:
@@ -263,7 +270,7 @@ def test_evidence_still_says_when_faithfulness_is_moot() -> None:
     (method,) = got.arms[0].methods
     deletion = method.cell("deletion", IMAGE)
     assert deletion is not None and deletion.moot == 1
-    assert MOOT in method.verdict.text or "something else" in method.verdict.text
+    assert "hardly changes the answer" in method.verdict.text
 
 
 def test_progress_may_cancel_and_names_are_checked() -> None:
