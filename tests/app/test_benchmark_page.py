@@ -251,7 +251,7 @@ def test_the_page_costs_no_torch() -> None:
 
 
 def test_what_ships_is_about_the_weights_that_ship() -> None:
-    """The benchmark in the assets belongs to the demonstration weights, and one method localises."""
+    """The benchmark in the assets is of the demonstration weights, and one method localises."""
     folder = Path(__file__).resolve().parents[2] / "assets"
     shipped = from_json((folder / "benchmarks" / "crossmodal-demo.json").read_text("utf-8"))
     card = read_card(folder / "cards" / "crossmodal-demo.toml")
