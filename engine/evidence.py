@@ -213,7 +213,7 @@ class _Bench:
         if abs(before - after) >= IMMATERIAL:
             return ""
         return (
-            f" Replacing the whole image changes the probability by {after - before:+.3f} only: "
+            f" Replacing the whole image changes the probability by {_small(after - before)} only: "
             f"the model decides by something else, or is not moved by this image; {MOOT}."
         )
 
@@ -239,6 +239,10 @@ class _Bench:
             )
             for score in scores
         )
+
+
+def _small(change: float) -> str:
+    return f"{change:+.3f}" if abs(change) >= 0.0005 else "less than 0.001"
 
 
 def localised(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.anatomy import IMAGE, bare
 from engine.errors import EngineError, IncompatibleExplainer, ShapeMismatch
-from engine.explainers import EXPLAINERS, Explainer
+from engine.explainers import EXPLAINERS, Explainer, windows
 from engine.models import System
 from engine.models.brought import Brought
 from engine.progress import Progress
@@ -218,7 +218,7 @@ class ExplainabilityToolkit:
         )
         facts = {
             **method.facts, **settings, "class_blind": method.class_blind, "signed": method.signed,
-            "version": method.version,
+            "version": method.version, **windows.facts(trace, method.needs),
         }  # fmt: skip
         card = self.system.card
         return Explanation(method.name, target, maps, facts, card.name, card.weights_digest)

@@ -15,7 +15,7 @@ import torch
 
 from engine.cards import DEFAULT_MODEL, cards_folder, known_cards, read_card
 from engine.errors import Cancelled, EngineError, IncompatibleExplainer, UnknownName
-from engine.explainers import EXPLAINERS, Explainer
+from engine.explainers import EXPLAINERS, Explainer, windows
 from engine.models import MODELS, Prepared, System
 from engine.progress import Progress
 from engine.records import BoolArray, Case, Explanation, FloatArray, HeatMap, ModelCard, Prediction
@@ -246,6 +246,7 @@ def _explanation(
         "class_blind": method.class_blind,
         "version": method.version,
         "signed": method.signed,
+        **windows.facts(trace, method.needs),
     }
     if method.streams > len(prepared.views):
         reason = "The case has no second image for the model to relate this one to."

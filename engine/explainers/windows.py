@@ -22,6 +22,12 @@ from engine.trace import Reading, Trace
 LABEL = "windows joined by Lightbox's own rule; no published one exists"
 
 
+def facts(trace: Trace, needs: frozenset[str]) -> dict[str, str]:
+    """What a map must say of itself where windows were joined for it; empty otherwise."""
+    joined = "attention" in needs and any(r.windows is not None for r in trace.readings)
+    return {"windows": LABEL} if joined else {}
+
+
 def layers(trace: Trace, stream: str) -> tuple[Reading, ...]:
     """Attention within windows, first layer first; empty for other networks."""
     return tuple(r for r in trace.read("windowed", stream) if r.windows is not None)

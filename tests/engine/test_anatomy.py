@@ -140,7 +140,10 @@ def test_windows_are_joined_as_the_whole_matrix_would_be(size):
     first = readings[0].windows.grid
     got = toolkit.explain(x, "rollout", 2, raw=True).values[0]
     assert np.allclose(got, flow.mean(0).reshape(first), rtol=1e-3)
-    got = toolkit.explain(x, "relevance", 2, raw=True).values[0]
+    explained = toolkit.explain(x, "relevance", 2, raw=True)
+    assert "no published one" in explained.settings["windows"]
+    assert "windows" not in toolkit.explain(x, "gradcam", 2).settings
+    got = explained.values[0]
     offset = float((relevance.mean(0).reshape(first) - got).mean())
     assert np.allclose(got + offset, relevance.mean(0).reshape(first), rtol=1e-4)
 
