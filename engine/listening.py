@@ -83,10 +83,6 @@ class Heard:
     windows: Windows | None = None
 
 
-Listen = Callable[[frozenset[str], bool], Any]
-"""(kinds, gradients) to a context manager that yields the growing list of `Heard`."""
-
-
 def _in_graph(values: Tensor, gradients: bool) -> Tensor:
     """`values`; where nothing before needs a gradient, the graph begins here."""
     if gradients and not values.requires_grad and values.is_floating_point():

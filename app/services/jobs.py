@@ -7,7 +7,6 @@ import json
 import logging
 import secrets
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -17,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from app.errors import AppError, InvalidInput, NotFound
+from app.errors import AppError, InvalidInput, NotFound, unforeseen
 from engine.errors import Cancelled, EngineError, LimitExceeded
 from engine.progress import Progress
 
@@ -350,7 +349,7 @@ class Jobs:
         except (AppError, EngineError) as error:
             message = str(error)
         except Exception as error:  # the edge of the thread, as `guarded` is the edge of a page
-            message = f"Something went wrong (ref {_logged(error)})."
+            message = unforeseen(error, logger, "job failed, ")
         with self._changed:
             if record.stopping:  # also where the work took `Cancelled` for a mere refusal
                 state, result, message = "cancelled", None, ""
@@ -463,16 +462,3 @@ def _plain(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return [type(value).__name__, {f.name: getattr(value, f.name) for f in fields(value)}]
     raise TypeError("no canonical form")
-
-
-def _logged(error: Exception) -> str:
-    """Log kind and place of an unforeseen error, but not its text; its reference."""
-    reference = secrets.token_hex(2).upper()
-    places = [
-        f"{frame.f_globals.get('__name__', '?')}:{line}"
-        for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    logger.error(
-        "job failed, ref %s: %s at %s", reference, type(error).__name__, " > ".join(places[-4:])
-    )
-    return reference

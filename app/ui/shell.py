@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-import secrets
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from app.auth import Role, User, check
-from app.errors import AppError
+from app.errors import AppError, unforeseen
 from app.services import Services
 from engine.errors import EngineError
 from reports.errors import ReportError
@@ -41,7 +40,7 @@ def guarded(services: Services, role: Role = Role.READER) -> Callable[[Handler],
             except (AppError, EngineError, ReportError) as error:
                 gr.Warning(str(error))
             except Exception as error:
-                gr.Warning(f"Something went wrong (ref {_logged(error)}).")
+                gr.Warning(unforeseen(error, logger, "page handler failed, "))
             return gr.skip()
 
         marked: Any = wrapper
@@ -59,20 +58,6 @@ def guarded(services: Services, role: Role = Role.READER) -> Callable[[Handler],
         return wrapper
 
     return guard
-
-
-def _logged(error: Exception) -> str:
-    """Log kind and place of an unforeseen error; its reference.
-
-    Its own text is left out, since it may quote a path or what a reader typed.
-    """
-    reference, places, trace = secrets.token_hex(2).upper(), list[str](), error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    where = " > ".join(places[-4:])
-    logger.error("page handler failed, ref %s: %s at %s", reference, type(error).__name__, where)
-    return reference
 
 
 def user_of(services: Services, request: gr.Request) -> User | None:

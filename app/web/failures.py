@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import logging
-import secrets
-from types import TracebackType
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -13,7 +11,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Scope
 
-from app.errors import AppError, NewerDatabase, NotAllowed, NotFound, StaleRecord, StorageFailed
+from app.errors import (
+    AppError,
+    NewerDatabase,
+    NotAllowed,
+    NotFound,
+    StaleRecord,
+    StorageFailed,
+    unforeseen,
+)
 from engine.errors import EngineError, LimitExceeded
 
 logger = logging.getLogger(__name__)
@@ -39,21 +45,6 @@ def status_of(error: Exception) -> int:
     return next((status for kind, status in STATUSES if isinstance(error, kind)), UNACCEPTABLE)
 
 
-def reference_of(error: BaseException) -> str:
-    """Log an unforeseen error by its kind and place; the reference that is shown instead.
-
-    The error's own text is left out of the log, since it may hold a path or an identifier.
-    """
-    reference = secrets.token_hex(2).upper()
-    logger.error("ref %s: %s at %s", reference, type(error).__name__, _place(error.__traceback__))
-    return reference
-
-
-def unforeseen(error: BaseException) -> str:
-    """The sentence shown for an unforeseen error, which is logged under the same reference."""
-    return f"Something went wrong (ref {reference_of(error)})."
-
-
 def refusal(scope: Scope, status: int, sentence: str) -> Response:
     """One sentence: a small page for somebody who navigates, JSON for a program."""
     if is_navigation(scope):
@@ -65,7 +56,7 @@ def failed(scope: Scope, error: Exception) -> Response:
     """The answer to an error, foreseen or not."""
     if is_foreseen(error):
         return refusal(scope, status_of(error), str(error))
-    return refusal(scope, 500, unforeseen(error))
+    return refusal(scope, 500, unforeseen(error, logger))
 
 
 def is_foreseen(error: Exception) -> bool:
@@ -88,16 +79,6 @@ def is_navigation(scope: Scope) -> bool:
     headers = Headers(scope=scope)
     mode = headers.get("sec-fetch-mode", "navigate")
     return mode == "navigate" and "text/html" in headers.get("accept", "")
-
-
-def _place(trace: TracebackType | None) -> str:
-    """Where an error arose: module and line of its last four frames, innermost last."""
-    places = []
-    while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", "?")
-        places.append(f"{module}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return " > ".join(places[-4:]) or "an unknown place"
 
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lightbox</title>

@@ -28,7 +28,6 @@ def small_system(seed: int = 3) -> System:
     with torch.no_grad():
         network.mammo_gate.fill_(0.3)
         network.patho_gate.fill_(0.3)
-        network.lesion_map.requires_grad_(True)
     card = ModelCard(
         name="tiny", system="crossmodal", version="0", title="Tiny", intended_use="Test only.",
         training_data="none", limits=(), classes=CLASSES, grades=CLASSES[1:], config=CONFIG,

@@ -11,53 +11,22 @@ from engine.errors import ModelUnavailable, UnknownName, UnsupportedImage
 from engine.explainers import EXPLAINERS
 from engine.models import MODELS, System
 from engine.models.weights import load_weights, save_weights
-from engine.phantoms import phantom_case
-from engine.records import Case, Modality, ModelCard
+from engine.records import Case, Modality
 from engine.workflow import DEFAULT_METHODS, choose_device, class_index, explain, predict
-
-CONFIG = {
-    "img_size": 64,
-    "patch_size": 8,
-    "embed_dim": 24,
-    "depth": 2,
-    "num_heads": 3,
-    "cross_heads": 3,
-    "projection_dim": 8,
-    "pathology_size": 48,
-}
-CLASSES = ("Normal", "Benign", "In situ", "Invasive")
+from tests.engine.small_system import CLASSES, CONFIG, small_case, small_system
 
 
 @pytest.fixture(scope="module")
 def system() -> System:
-    torch.manual_seed(3)
-    network = MODELS["crossmodal"].build(CONFIG)
+    found = small_system()
     with torch.no_grad():
-        network.mammo_gate.fill_(0.3)
-        network.patho_gate.fill_(0.3)
-        network.classification.layers[-1].bias.copy_(torch.tensor([-5.0, 5.0, 0.0, 0.0]))
-    card = ModelCard(
-        "tiny",
-        "crossmodal",
-        "0",
-        "Tiny",
-        "Test only.",
-        "none",
-        (),
-        CLASSES,
-        CLASSES[1:],
-        CONFIG,
-        {},
-        {},
-        "tiny.safetensors",
-        "0" * 64,
-    )
-    return MODELS["crossmodal"](card, network, torch.device("cpu"))
+        found.network.classification.layers[-1].bias.copy_(torch.tensor([-5.0, 5.0, 0.0, 0.0]))
+    return found
 
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    return phantom_case(5, "Invasive", height=256, width=192, tile=128)
+    return small_case()
 
 
 def test_maps_lie_in_source_pixels(system, case):

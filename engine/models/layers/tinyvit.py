@@ -16,8 +16,6 @@ HEADS = (2, 4, 5, 10)
 WINDOWS = (7, 7, 14, 7)
 STRIDES = (2, 2, 1)
 """How much each merging shrinks the grid."""
-SHRINKS = 4
-"""Pixels of the input per cell of the output, along each side."""
 
 
 class ConvNorm(nn.Sequential):
