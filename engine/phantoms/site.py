@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from engine.errors import UnknownName
+
 RGB = tuple[float, float, float]
 
 
@@ -90,6 +92,34 @@ SITES: tuple[Site, ...] = (
         softness=0.5,
     ),
 )
+
+NEW_HOSPITAL = Site(
+    "New hospital",
+    gamma=1.55,
+    contrast=0.72,
+    blur=1.5,
+    noise=0.034,
+    haematoxylin=(0.46, 0.80, 0.52),
+    eosin=(0.26, 0.70, 0.60),
+    strength=0.72,
+    glass=(0.90, 0.88, 0.84),
+    softness=1.2,
+)
+"""A hospital that no model was trained on: flatter, darker, softer, noisier, other stains."""
+
+
+def named_site(name: str) -> Site:
+    """One of `SITES`, or the new hospital.
+
+    Raises:
+        UnknownName: no site has this name.
+    """
+    known = (*SITES, NEW_HOSPITAL)
+    found = next((site for site in known if site.name == name), None)
+    if found is None:
+        names = ", ".join(site.name for site in known)
+        raise UnknownName(f"There is no phantom site of that name: choose one of {names}.")
+    return found
 
 
 def drawn_site(rng: np.random.Generator) -> Site:

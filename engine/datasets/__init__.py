@@ -1,0 +1,1 @@
+"""Data sets: manifests, splits and phantoms become batches of tensors, made lazily and cached."""

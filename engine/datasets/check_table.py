@@ -1,0 +1,105 @@
+"""Problems that the table alone shows, before any image is opened."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+from engine.datasets.errors import InvalidManifest, in_rows
+from engine.datasets.manifest import SPLIT_NAMES, Manifest, Row, box_of, grade_of
+from engine.datasets.problems import Problem, error, warning
+
+
+def table_problems(manifest: Manifest) -> list[Problem]:
+    """All problems of the cells and of their agreement with each other."""
+    parts = (_cells, _values, _splits, _classes, _annotations)
+    return list(chain.from_iterable(part(manifest) for part in parts))
+
+
+def _where(manifest: Manifest, test: Callable[[Row], bool]) -> list[int]:
+    return [row.number for row in manifest.rows if test(row)]
+
+
+def _cells(manifest: Manifest) -> Iterator[Problem]:
+    for name in ("patient", "site", "modality", "path"):
+        rows = [row.number for row in manifest.rows if not getattr(row, name)]
+        if rows:
+            yield error("missing", rows, f"The {name} is missing in {in_rows(rows)}.")
+
+
+def _values(manifest: Manifest) -> Iterator[Problem]:
+    rows = _where(manifest, lambda r: bool(r.modality) and not (r.is_mammogram or r.is_pathology))
+    if rows:
+        known = "mammography and pathology are known"
+        yield error("modality", rows, f"The modality is unknown in {in_rows(rows)}; {known}.")
+    rows = _where(manifest, lambda row: bool(row.label) and row.label not in manifest.classes)
+    if rows:
+        names = ", ".join(manifest.classes)
+        yield error("class", rows, f"The class is unknown in {in_rows(rows)}; known are {names}.")
+    for row in manifest.rows:
+        try:
+            grade_of(row, manifest)
+        except InvalidManifest as wrong:
+            yield error("grade", [row.number], str(wrong))
+        try:
+            box_of(row)
+        except InvalidManifest as wrong:
+            yield error("box", [row.number], str(wrong))
+
+
+def _splits(manifest: Manifest) -> Iterator[Problem]:
+    names = ", ".join(SPLIT_NAMES)
+    rows = _where(manifest, lambda row: bool(row.split) and row.split not in SPLIT_NAMES)
+    if rows:
+        yield error("split", rows, f"The split is unknown in {in_rows(rows)}; known are {names}.")
+    rows = _where(manifest, lambda row: not row.split)
+    if rows and len(rows) < len(manifest.rows):
+        yield error("split", rows, f"The split is stated elsewhere, but not in {in_rows(rows)}.")
+    patients: dict[str, list[Row]] = defaultdict(list)
+    for row in manifest.rows:
+        if row.split and row.patient:
+            patients[row.key].append(row)
+    for found in patients.values():
+        if len({row.split for row in found}) > 1:
+            rows = [row.number for row in found]
+            yield error("patient", rows, f"One patient is in two splits: see {in_rows(rows)}.")
+
+
+def _classes(manifest: Manifest) -> Iterator[Problem]:
+    present = {row.label for row in manifest.rows}
+    for name in manifest.classes:
+        if name not in present:
+            yield error("empty", (), f"No image is of the class {name}.")
+    mammograms = [row for row in manifest.rows if row.is_mammogram]
+    if not mammograms:
+        yield error("empty", (), "The manifest holds no mammogram.")
+        return
+    seen = {row.label for row in mammograms}
+    for name in manifest.classes:
+        if name in present - seen:
+            yield warning("empty", (), f"No mammogram is of the class {name}, only pathology.")
+    for split in SPLIT_NAMES:
+        labels = {row.label for row in mammograms if row.split == split}
+        absent = [name for name in manifest.classes if name in seen and name not in labels]
+        if labels and absent:
+            names = ", ".join(absent)
+            yield warning("empty", (), f"The split {split} holds no mammogram of: {names}.")
+
+
+def _annotations(manifest: Manifest) -> Iterator[Problem]:
+    rows = _where(manifest, lambda row: row.is_pathology and bool(row.box or row.mask))
+    if rows:
+        said = "Boxes and masks are read for mammograms only; those in"
+        yield warning("box", rows, f"{said} {in_rows(rows)} are not used.")
+    rows = _where(
+        manifest,
+        lambda row: row.is_mammogram and bool(row.box) and row.label in manifest.healthy,
+    )
+    if rows:
+        said = "A lesion is marked although the class has none in"
+        yield warning("box", rows, f"{said} {in_rows(rows)}.")
+    unlabelled = _where(manifest, lambda row: row.is_mammogram and not row.label)
+    if unlabelled:
+        said = "The class is not stated, so there is nothing to learn it from, in"
+        yield warning("class", unlabelled, f"{said} {in_rows(unlabelled)}.")

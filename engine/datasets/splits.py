@@ -1,0 +1,168 @@
+"""Splits by patient, stratified by class and site, stored with their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from engine.datasets.errors import InvalidManifest, in_rows
+from engine.datasets.manifest import SPLIT_NAMES, Manifest, Row
+from engine.errors import InvalidRecipe
+
+FRACTIONS: Mapping[str, float] = MappingProxyType({"train": 0.7, "validation": 0.15, "test": 0.15})
+EXTERNAL = "external"
+"""Split of the sites that are held out."""
+
+ALTERED = "The stored split was altered, or is damaged; make it anew."
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which patient is used for what.
+
+    Args:
+        assignment: Hash of site and patient (`Row.key`) to the name of a split.
+        digest: SHA-256 of the assignment, hexadecimal.
+        seed: That it was drawn with.
+    """
+
+    assignment: Mapping[str, str]
+    digest: str
+    seed: int
+
+    def of(self, row: Row) -> str:
+        """Name of the split of a row.
+
+        Raises:
+            InvalidManifest: Its patient is not in the split.
+        """
+        if row.key not in self.assignment:
+            raise InvalidManifest(f"The patient of row {row.number} is not in the stored split.")
+        return self.assignment[row.key]
+
+
+def make_split(
+    manifest: Manifest,
+    fractions: Mapping[str, float] = FRACTIONS,
+    *,
+    seed: int,
+    hold_out_sites: Sequence[str] = (),
+) -> Split:
+    """Assign each patient to one split.
+
+    The manifest's own split is used where it states one. Otherwise, within each class (of a
+    patient: that of the highest label) and kind of examination (mammograms, pathology, both)
+    patients are ordered by site, shuffled within a site, and dealt out so that each run of them
+    holds each split in its share; so classes and sites are both stratified.
+
+    Args:
+        manifest: Rows. fractions: Name to share; they sum to 1. seed: For the shuffle.
+        hold_out_sites: Sites whose patients all go to the split "external".
+
+    Raises:
+        InvalidManifest: A site is unknown, some rows state a split and others do not, or one
+            patient is in two splits.
+        InvalidRecipe: The fractions do not sum to 1.
+    """
+    if any(v < 0 for v in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
+        raise InvalidRecipe("The shares of the splits must be positive and sum to 1.")
+    if not set(hold_out_sites) <= {row.site for row in manifest.rows}:
+        raise InvalidManifest("The manifest has no site of a name that is to be held out.")
+    stated = [row for row in manifest.rows if row.split]
+    if stated and len(stated) < len(manifest.rows):
+        rows = in_rows(row.number for row in manifest.rows if not row.split)
+        raise InvalidManifest(f"The split is stated for some rows, but not for {rows}.")
+    assignment = _own(manifest) if stated else _drawn(manifest, fractions, seed, hold_out_sites)
+    held = {row.key for row in manifest.rows if row.site in hold_out_sites}
+    assignment |= dict.fromkeys(held, EXTERNAL)
+    return _sealed(assignment, seed)
+
+
+def write_split(split: Split, path: Path) -> None:
+    """Write a split as JSON with its hash; via a temporary name."""
+    stored = {
+        "assignment": dict(sorted(split.assignment.items())),
+        "digest": split.digest,
+        "seed": split.seed,
+    }
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(stored, indent=1) + "\n", "utf-8")
+    partial.replace(path)
+
+
+def read_split(path: Path) -> Split:
+    """Read what `write_split` wrote.
+
+    Raises:
+        InvalidManifest: Absent, damaged or altered.
+    """
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        split = _sealed(
+            {str(key): str(name) for key, name in stored["assignment"].items()},
+            int(stored["seed"]),
+        )
+        digest = stored["digest"]
+    except OSError:
+        raise InvalidManifest("The stored split cannot be opened.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InvalidManifest(ALTERED) from None
+    if split.digest != digest:
+        raise InvalidManifest(ALTERED)
+    return split
+
+
+def _sealed(assignment: Mapping[str, str], seed: int) -> Split:
+    text = json.dumps([sorted(assignment.items()), seed])
+    return Split(dict(assignment), hashlib.sha256(text.encode()).hexdigest(), seed)
+
+
+def _own(manifest: Manifest) -> dict[str, str]:
+    assignment: dict[str, str] = {}
+    for row in manifest.rows:
+        if row.split not in SPLIT_NAMES:
+            raise InvalidManifest(
+                f"The split in row {row.number} is not one of {', '.join(SPLIT_NAMES)}."
+            )
+        if assignment.setdefault(row.key, row.split) != row.split:
+            raise InvalidManifest(f"The patient of row {row.number} is in two splits.")
+    return assignment
+
+
+def _drawn(
+    manifest: Manifest, fractions: Mapping[str, float], seed: int, held: Sequence[str]
+) -> dict[str, str]:
+    strata: dict[str, tuple[int, tuple[str, ...]]] = {}
+    sites: dict[str, str] = {}
+    for row in manifest.rows:
+        if row.site not in held:
+            label = manifest.classes.index(row.label) if row.label in manifest.classes else -1
+            worst, kinds = strata.get(row.key, (-1, ()))
+            kinds = tuple(sorted({*kinds, row.modality}))
+            strata[row.key], sites[row.key] = (max(worst, label), kinds), row.site
+    rng = np.random.default_rng(seed)
+    names, shares = list(fractions), np.array(list(fractions.values()))
+    assignment: dict[str, str] = {}
+    for stratum in sorted(set(strata.values())):
+        counts = np.zeros(len(names))
+        for key in _ordered([k for k in strata if strata[k] == stratum], sites, rng):
+            short = shares * (counts.sum() + 1) - counts
+            chosen = int(np.argmax(short + rng.random(len(names)) * 1e-9))
+            counts[chosen] += 1
+            assignment[key] = names[chosen]
+    return assignment
+
+
+def _ordered(keys: Sequence[str], sites: Mapping[str, str], rng: np.random.Generator) -> list[str]:
+    """Patients by site, shuffled within each; the same whatever the order of the rows."""
+    known = sorted(keys)
+    shuffled = [known[i] for i in rng.permutation(len(known))]
+    return sorted(shuffled, key=lambda key: sites[key])
