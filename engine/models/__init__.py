@@ -8,11 +8,11 @@ from engine.models.layers.attention import CrossModalAttention
 from engine.models.layers.encoder import SharedViTEncoder, TransformerBlock
 from engine.models.layers.heads import ClassificationHead, GradingHead, LocalizationHead
 from engine.models.layers.interpretability import InterpretabilityModule
-from engine.models.layers.losses import (
-    UncertaintyWeightedMultiTaskLoss,
-    compute_bbox_loss,
-    compute_ordinal_loss,
-)
+from engine.models.layers.invariance import DomainGeneralization, IRMLoss
+from engine.models.layers.losses import compute_bbox_loss
+from engine.models.layers.mixstyle import MixStyle
+from engine.models.layers.multitask import UncertaintyWeightedMultiTaskLoss
+from engine.models.layers.ordinal import compute_ordinal_loss
 from engine.registry import import_siblings
 
 import_siblings(__name__, list(__path__))
@@ -24,9 +24,12 @@ __all__ = [
     "ClassificationHead",
     "CrossModalAlignment",
     "CrossModalAttention",
+    "DomainGeneralization",
     "GradingHead",
+    "IRMLoss",
     "InterpretabilityModule",
     "LocalizationHead",
+    "MixStyle",
     "Prepared",
     "SharedViTEncoder",
     "System",

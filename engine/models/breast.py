@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.layers.alignment import CrossModalAlignment, compute_contrastive_loss
+from engine.models.breast_loss import TASKS, BreastLoss
+from engine.models.layers.alignment import POSITIVES, CrossModalAlignment
 from engine.models.layers.attention import CrossModalAttention, Readout
 from engine.models.layers.encoder import SharedViTEncoder
 from engine.models.layers.heads import (
@@ -21,32 +22,27 @@ from engine.models.layers.heads import (
     GradingHead,
     LesionMapHead,
     LocalizationHead,
-    grade_log_probabilities,
+    best_box,
 )
 from engine.models.layers.interpretability import InterpretabilityModule
-from engine.models.layers.losses import (
-    UncertaintyWeightedMultiTaskLoss,
-    compute_bbox_loss,
-    corn_loss,
-)
+from engine.models.layers.multitask import UncertaintyWeightedMultiTaskLoss
+from engine.models.layers.ordinal import grade_log_probabilities
 
 MAMMOGRAPHY, PATHOLOGY = "mammography", "pathology"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-ALIGNMENT_WEIGHT = 0.1
-ALONE_WEIGHT = 0.5
-TASKS = ("classification", "localization", "grading", "lesion")
+SIZES = {"small": (384, 6, 6), "medium": (768, 12, 12), "large": (1024, 24, 16)}
+"""Width, blocks and heads."""
 BOX_LOG_VARIANCE = 2.0
 
 
-class BreastCancerDiagnosisModel(nn.Module):
+class BreastCancerDiagnosisModel(BreastLoss):
     """Class, ordinal grade, lesion box and lesion map from a mammogram, with or without pathology.
 
     Args:
         img_size: Side of the mammogram input, pixels. patch_size: Side of a patch, pixels.
         embed_dim: Width D. depth: Blocks. num_heads: Heads of the trunk.
         num_classes: Classes K. num_grades: Grades G.
-        use_dg: Apply modality dropout in training, the missing-modality part of domain
-            generalisation.
+        use_dg: Generalise in training: modality dropout and, where asked for, MixStyle.
         use_interpretability: Offer `heatmap` and its companions in `forward`.
         projection_dim: Width of the contrastive space. temperature: Its initial tau.
         dropout: In blocks and heads. adapter_dim: Adapter bottleneck, D // 4 when None.
@@ -54,6 +50,15 @@ class BreastCancerDiagnosisModel(nn.Module):
         stem: "patch" or "convolutional"; see `PatchEmbedding`.
         modality_dropout: Share of training samples whose pathology is hidden.
         top_k: Pathology patches to return.
+        permute_mlp, mixstyle, mixstyle_alpha: See `SharedViTEncoder`.
+        ordinal: How grades are learnt, one of `engine.models.layers.ordinal.ORDINAL`.
+        positives: What is aligned: images of one "patient", of one "label", or "both".
+        lesions: Boxes that can be found in one image, 1 to 5.
+        queue: Earlier pairs kept as negatives of the alignment; 0 for none.
+        lesion_focus: Focal exponent gamma of the lesion map's loss; 0 is plain cross-entropy.
+
+    Raises:
+        ValueError: An option that is not among those named here.
     """
 
     pathology_mean: Tensor
@@ -79,8 +84,20 @@ class BreastCancerDiagnosisModel(nn.Module):
         stem: str = "patch",
         modality_dropout: float = 0.3,
         top_k: int = 5,
+        permute_mlp: bool = False,
+        mixstyle: float = 0.0,
+        mixstyle_alpha: float = 0.1,
+        ordinal: str = "corn",
+        positives: str = "patient",
+        lesions: int = 1,
+        queue: int = 0,
+        lesion_focus: float = 0.0,
     ) -> None:
         super().__init__()
+        if positives not in POSITIVES:
+            raise ValueError(f"positives {positives!r} is not one of {POSITIVES}")
+        self.positives = positives
+        self.lesion_focus = lesion_focus
         self.patch_size = patch_size
         self.use_interpretability = use_interpretability
         self.modality_dropout = modality_dropout if use_dg else 0.0
@@ -94,6 +111,9 @@ class BreastCancerDiagnosisModel(nn.Module):
             dropout=dropout,
             modalities={MAMMOGRAPHY: 1, PATHOLOGY: 3},
             stem=stem,
+            permute_mlp=permute_mlp,
+            mixstyle=mixstyle if use_dg else 0.0,
+            mixstyle_alpha=mixstyle_alpha,
         )
         self.interpretability = InterpretabilityModule(embed_dim, cross_heads, top_k)
         self.patho_cross = CrossModalAttention(embed_dim, cross_heads)
@@ -104,19 +124,31 @@ class BreastCancerDiagnosisModel(nn.Module):
         self.fusion_gate = nn.Linear(2 * embed_dim, embed_dim)
         self.absent = nn.Parameter(torch.zeros(embed_dim))
         self.fusion_norm = nn.LayerNorm(embed_dim, eps=1e-6)
-        self.alignment = CrossModalAlignment(embed_dim, temperature, projection_dim)
+        self.alignment = CrossModalAlignment(embed_dim, temperature, projection_dim, queue)
         self.classification = ClassificationHead(embed_dim, num_classes, dropout)
-        self.grading = GradingHead(embed_dim, num_grades, dropout)
-        self.localization = LocalizationHead(embed_dim, dropout=dropout)
+        self.grading = GradingHead(embed_dim, num_grades, dropout, ordinal)
+        self.localization = LocalizationHead(embed_dim, dropout=dropout, lesions=lesions)
         self.lesion_map = LesionMapHead(embed_dim)
         self.mammo_alone = nn.Linear(embed_dim, num_classes)
         self.patho_alone = nn.Linear(embed_dim, num_classes)
         self.lesion_pull = nn.Parameter(torch.tensor(0.5))
-        self.task_weights = UncertaintyWeightedMultiTaskLoss(4)
+        self.task_weights = UncertaintyWeightedMultiTaskLoss(len(TASKS))
         with torch.no_grad():  # a box costs 5 L1 + 2 GIoU: about seven times the other tasks
             self.task_weights.log_variances[TASKS.index("localization")] = BOX_LOG_VARIANCE
         self.register_buffer("pathology_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
         self.register_buffer("pathology_std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
+
+    @classmethod
+    def sized(cls, size: str, **more: Any) -> BreastCancerDiagnosisModel:
+        """The "small", "medium" or "large" network; `more` as in the constructor.
+
+        Raises:
+            ValueError: Another size.
+        """
+        if size not in SIZES:
+            raise ValueError(f"size {size!r} is not one of {tuple(SIZES)}")
+        embed_dim, depth, num_heads = SIZES[size]
+        return cls(**{"embed_dim": embed_dim, "depth": depth, "num_heads": num_heads} | more)
 
     def normalise_pathology(self, pixels: Tensor) -> Tensor:
         """RGB in [0, 1], (B, 3, H, W), to ImageNet statistics."""
@@ -141,13 +173,16 @@ class BreastCancerDiagnosisModel(nn.Module):
                 `top_patho_patches` (B, k, D), `top_indices` (B, k) and `attention_weights`
                 (B, Nm, Np); needs pathology.
             return_patch_tokens: Add `mammo_tokens` and `patho_tokens`, (B, N, D).
-            patho_present: (B,) bool, where a batch mixes cases with and without pathology.
+            patho_present: (B,) bool, where a batch mixes cases with and without pathology; taken
+                as it is. Drawn here when None, in training with modality dropout.
             encoded: What the encoder gave for an image earlier, by modality: (B, D) and (B, N, D).
 
         Returns:
             `classification` (B, K) logits; `mammo_alone` and, with pathology, `patho_alone` (B, K),
             logits of one modality; `localization` (B, 4) left, top, width, height in [0, 1];
-            `grading` (B, G) log-probabilities; `grading_ordinal` (B, G - 1) conditional logits;
+            `grading` (B, G) log-probabilities; `grading_ordinal`, what the grades' loss reads
+            (CORN: (B, G - 1) conditional logits); with several lesions `boxes` (B, L, 4),
+            `box_scores` (B, L) in [0, 1] and their `box_logits`;
             `lesion_map` (B, h, w) logits; `z_mammo` (B, D). With pathology also `z_patho`,
             `mammo_proj`, `patho_proj`, and `patho_present` when it was given or drawn.
 
@@ -158,7 +193,7 @@ class BreastCancerDiagnosisModel(nn.Module):
         out: dict[str, Tensor] = {"z_mammo": z_mammo}
         z_patho, patho, present = None, None, None
         if patho_img is not None:
-            z_patho, patho = self._encoded(patho_img, PATHOLOGY, encoded)
+            z_patho, patho = self._encoded(patho_img, PATHOLOGY, encoded, patho_present)
             out["patho_alone"] = self.patho_alone(z_patho + patho.mean(1))
             present = self._presence(len(mammo), patho_present, mammo.device)
             if return_interpretability and self.use_interpretability:
@@ -177,28 +212,36 @@ class BreastCancerDiagnosisModel(nn.Module):
         fused = self._fuse(z_mammo, mammo, z_patho, patho, present, pull)
         out["classification"] = self.classification(fused)
         out["grading_ordinal"] = self.grading.ordinal(fused)
-        out["grading"] = grade_log_probabilities(out["grading_ordinal"])
-        out["localization"] = self.localization(mammo, pull, grid)
+        out["grading"] = grade_log_probabilities(out["grading_ordinal"], self.grading.kind)
+        out |= self._boxes(mammo, pull, grid)
         if return_patch_tokens:
             out["mammo_tokens"] = mammo
             if patho is not None:
                 out["patho_tokens"] = patho
         return out
 
+    def _boxes(self, mammo: Tensor, pull: Tensor, grid: tuple[int, int]) -> dict[str, Tensor]:
+        boxes, beliefs = self.localization.all_boxes(mammo, pull, grid)
+        found = {"localization": best_box(boxes, beliefs)}
+        if boxes.shape[1] == 1:
+            return found
+        return found | {"boxes": boxes, "box_logits": beliefs, "box_scores": beliefs.sigmoid()}
+
     def _encoded(
-        self, image: Tensor, modality: str, given: Mapping[str, tuple[Tensor, Tensor]] | None
+        self,
+        image: Tensor,
+        modality: str,
+        given: Mapping[str, tuple[Tensor, Tensor]] | None,
+        present: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         if given is not None and modality in given:
             return given[modality]
-        return self.encoder(image, True, modality=modality)
+        return self.encoder(image, True, modality=modality, present=present)
 
     def _presence(self, count: int, given: Tensor | None, device: torch.device) -> Tensor | None:
-        if given is None and not (self.training and self.modality_dropout):
-            return None
-        present = torch.ones(count, dtype=torch.bool, device=device) if given is None else given
-        if self.training and self.modality_dropout:
-            present = present & (torch.rand(count, device=device) >= self.modality_dropout)
-        return present
+        if given is not None or not (self.training and self.modality_dropout):
+            return given
+        return torch.rand(count, device=device) >= self.modality_dropout
 
     def _exchange(
         self, mammo: Tensor, patho: Tensor, present: Tensor | None
@@ -239,73 +282,7 @@ class BreastCancerDiagnosisModel(nn.Module):
             extra = gated if present is None else torch.where(present[:, None], gated, extra)
         return self.fusion_norm(base + extra)
 
-    def compute_loss(
-        self,
-        outputs: dict[str, Tensor],
-        labels_cls: Tensor | None = None,
-        labels_bbox: Tensor | None = None,
-        labels_grade: Tensor | None = None,
-        labels_align: Tensor | None = None,
-        mammo_features: Tensor | None = None,
-        patho_features: Tensor | None = None,
-        *,
-        has_box: Tensor | None = None,
-        lesion_masks: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Total loss and its parts; tasks without a label are masked, not counted as zero.
-
-        Args:
-            outputs: What `forward` returned.
-            labels_cls: (B,) int. labels_bbox: (B, 4) left, top, width, height in [0, 1].
-            labels_grade: (B,) int; negative where a case has no grade.
-            labels_align: (B,) int: positives of equal label; None with features: same patient.
-            mammo_features, patho_features: Projections to align, (B, P), unit rows.
-            has_box: (B,) bool; all when None and boxes are given.
-            lesion_masks: (B, h, w) in [0, 1] on the grid of `lesion_map`.
-
-        Returns:
-            Scalar, and a dict with `classification`, `localization`, `grading`, `lesion`,
-            `alone` (classes from one modality, so that neither learns on the other's back),
-            `alignment`, `total` (scalars, those that exist) and `task_weights` (list).
-        """
-        parts: dict[str, Tensor | None] = dict.fromkeys(TASKS)
-        if labels_cls is not None:
-            parts["classification"] = F.cross_entropy(outputs["classification"].float(), labels_cls)
-        if labels_bbox is not None and (has_box is None or bool(has_box.any())):
-            parts["localization"] = compute_bbox_loss(outputs["localization"], labels_bbox, has_box)
-        if labels_grade is not None and bool((labels_grade >= 0).any()):
-            graded = labels_grade >= 0
-            parts["grading"] = corn_loss(
-                outputs["grading_ordinal"].float()[graded], labels_grade[graded]
-            )
-        if lesion_masks is not None:
-            parts["lesion"] = lesion_loss(outputs["lesion_map"], lesion_masks)
-        total, weights = self.task_weights(list(parts.values()))
-        found: dict[str, Any] = {name: loss for name, loss in parts.items() if loss is not None}
-        if labels_cls is not None:
-            alone = [outputs[name] for name in ("mammo_alone", "patho_alone") if name in outputs]
-            each = [F.cross_entropy(logits.float(), labels_cls) for logits in alone]
-            found["alone"] = torch.stack(each).sum()
-            total = total + ALONE_WEIGHT * found["alone"]
-        if mammo_features is not None and patho_features is not None:
-            found["alignment"] = compute_contrastive_loss(
-                mammo_features.float(),
-                patho_features.float(),
-                labels_align,
-                self.alignment.temperature,
-            )
-            total = total + ALIGNMENT_WEIGHT * found["alignment"]
-        return total, found | {"total": total, "task_weights": weights}
-
 
 def patch_logits(lesion_map: Tensor, cells: int) -> Tensor:
     """Largest lesion logit within each patch; (B, h * cells, w * cells) to (B, h w)."""
     return F.max_pool2d(lesion_map[:, None], cells).flatten(1)
-
-
-def lesion_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross-entropy plus soft Dice over the batch; logits and masks (B, h, w)."""
-    entropy = F.binary_cross_entropy_with_logits(logits, masks)
-    share = logits.sigmoid()
-    overlap = 2 * (share * masks).sum() + 1e-5
-    return entropy + 1 - overlap / (share.sum() + masks.sum() + 1e-5)

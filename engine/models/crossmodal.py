@@ -128,25 +128,37 @@ class CrossModal(System):
         grade = None
         if leading in card.grades:
             grade = Grade(card.grades, tuple(levels), int(np.argmax(levels)))
-        region = None if leading not in card.grades else self._region(output, prepared)
+        regions = () if leading not in card.grades else self._regions(output, prepared)
         return Prediction(
             probabilities,
             card.name,
             card.version,
             card.weights_digest,
             grade,
-            () if region is None else (region,),
+            regions,
             _patches(output, prepared),
             {view.image: view.frame for view in prepared.views.values()},
             prepared.warnings,
             seconds,
         )
 
+    def _regions(self, output: Any, prepared: Prepared) -> tuple[Region, ...]:
+        """The most believed lesion, and further ones that are more likely than not."""
+        first = self._region(output, prepared)
+        if "boxes" not in output:
+            return (first,)
+        view, scores = prepared.views[MAMMOGRAPHY], output["box_scores"][0].float().tolist()
+        order = sorted(range(len(scores)), key=lambda index: -scores[index])[1:]
+        others = [
+            Region(view.image, view.frame, _placed(output["boxes"][0, n], view), None, scores[n])
+            for n in order
+            if scores[n] >= LESION_LEVEL
+        ]
+        return (first, *others)
+
     def _region(self, output: Any, prepared: Prepared) -> Region:
         view = prepared.views[MAMMOGRAPHY]
-        size = view.placement.size
-        x, y, width, height = (float(v) * size for v in output["localization"][0])
-        box = view.placement.box_to_source(Box(x, y, width, height))
+        box = _placed(output["localization"][0], view)
         shares = output["lesion_map"][0].float().sigmoid().cpu().numpy()
         mask = _outlined(view.placement.to_source(shares))
         score = float(shares[view.placement.inside(shares.shape)].max())
@@ -163,6 +175,12 @@ class CrossModal(System):
         """See `System.segmentation`."""
         logits: Tensor = output["lesion_map"]
         return logits
+
+
+def _placed(numbers: Tensor, view: View) -> Box:
+    """A box in shares of the canvas, (4,), in pixels of the source."""
+    x, y, width, height = (float(v) * view.placement.size for v in numbers)
+    return view.placement.box_to_source(Box(x, y, width, height))
 
 
 def _outlined(shares: FloatArray) -> BoolArray:

@@ -90,7 +90,8 @@ def test_loss_masks_what_is_absent(network, images):
         has_box=torch.tensor([False, False]),
     )
     assert set(parts) == {
-        "classification", "grading", "alone", "alignment", "total", "task_weights"
+        "classification", "grading", "alone", "consistency", "alignment", "alignment_excess",
+        "total", "task_weights",
     }  # fmt: skip
     assert total is parts["total"]
     total.backward()

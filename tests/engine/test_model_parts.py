@@ -24,9 +24,8 @@ from engine.models import (
     compute_contrastive_loss,
     compute_ordinal_loss,
 )
-from engine.models.layers.heads import grade_log_probabilities
 from engine.models.layers.interpretability import concentration
-from engine.models.layers.losses import corn_loss
+from engine.models.layers.ordinal import corn_loss, grade_log_probabilities
 
 
 def tensor(values: np.ndarray) -> torch.Tensor:

@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from typing import Literal, overload
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.errors import ShapeMismatch
 from engine.models.layers.adapters import AdapterLayer
 from engine.models.layers.attention import SelfAttention
+from engine.models.layers.mixstyle import MixStyle
 from engine.models.layers.patches import PatchEmbedding, fit_positions
+from engine.models.layers.permute import PermuteMlp
 from engine.trace import Tap
+
+STYLED_BLOCKS = 3
+"""MixStyle follows the first blocks of the trunk, as many as this, and never the last."""
 
 
 class DropPath(nn.Module):
@@ -58,6 +64,8 @@ class TransformerBlock(nn.Module):
         dropout: On attention, projection and MLP. drop_path: On the residual branches.
         modalities: Names of the adapter sets.
         is_last: Whether the input of its attention may be read as features.
+        permute: Grid of patches of a third branch, x += PermuteMlp(LN x), which the class token
+            bypasses and which is zero at the start; none when None.
     """
 
     def __init__(
@@ -71,6 +79,7 @@ class TransformerBlock(nn.Module):
         modalities: tuple[str, ...] = ("mammography",),
         *,
         is_last: bool = False,
+        permute: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
@@ -82,15 +91,37 @@ class TransformerBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
         self.features = Tap("features")
         self.is_last = is_last
+        self.permute: PermuteMlp | None = None
+        if permute is not None:
+            self.norm3 = nn.LayerNorm(dim, eps=1e-6)
+            self.permute = PermuteMlp(dim, permute)
+            nn.init.zeros_(self.permute.proj.weight)
+            nn.init.zeros_(self.permute.proj.bias)
 
-    def forward(self, tokens: Tensor, modality: str | None = None) -> Tensor:
-        """Tokens (B, N, D) of one modality (the only one when None) to (B, N, D)."""
+    def forward(
+        self,
+        tokens: Tensor,
+        modality: str | None = None,
+        grid: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Tokens (B, N, D) of one modality (the only one when None) to (B, N, D).
+
+        `grid`, rows and columns of patches, is read by the permute branch; its own when None.
+        """
         modality = modality or next(iter(self.adapter1))
         normed = self.norm1(tokens)
         if self.is_last:
             normed = self.features(normed, modality)
         tokens = tokens + self.drop_path(self.adapter1[modality](self.attn(normed, modality)))
-        return tokens + self.drop_path(self.adapter2[modality](self.mlp(self.norm2(tokens))))
+        tokens = tokens + self.drop_path(self.adapter2[modality](self.mlp(self.norm2(tokens))))
+        return tokens if self.permute is None else self._permuted(tokens, self.permute, grid)
+
+    def _permuted(
+        self, tokens: Tensor, permute: PermuteMlp, grid: tuple[int, int] | None
+    ) -> Tensor:
+        rows, columns = grid or permute.grid
+        patches = self.norm3(tokens[:, 1:]).unflatten(1, (rows, columns))
+        return tokens + self.drop_path(F.pad(permute(patches).flatten(1, 2), (0, 0, 1, 0)))
 
 
 class SharedViTEncoder(nn.Module):
@@ -108,6 +139,9 @@ class SharedViTEncoder(nn.Module):
         modality_type: Name of the modality, when there is one.
         modalities: Channels by modality, when there are several.
         stem: See `PatchEmbedding`.
+        permute_mlp: Add permute branches to the blocks; images must then all have `img_size`.
+        mixstyle: Probability that MixStyle mixes the patch tokens after each of the blocks 1 to 3
+            (never the last), in training. mixstyle_alpha: See `MixStyle`.
     """
 
     def __init__(
@@ -126,6 +160,9 @@ class SharedViTEncoder(nn.Module):
         modalities: Mapping[str, int] | None = None,
         drop_path: float | None = None,
         stem: str = "patch",
+        permute_mlp: bool = False,
+        mixstyle: float = 0.0,
+        mixstyle_alpha: float = 0.1,
     ) -> None:
         super().__init__()
         channels = dict(modalities) if modalities else {modality_type: in_channels}
@@ -153,10 +190,12 @@ class SharedViTEncoder(nn.Module):
                 rate * index / max(1, depth - 1),
                 names,
                 is_last=index == depth - 1,
+                permute=(side, side) if permute_mlp else None,
             )
             for index in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.mixstyle = MixStyle(mixstyle_alpha, mixstyle)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -171,6 +210,10 @@ class SharedViTEncoder(nn.Module):
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of patches of an image."""
         return height // self.patch_size, width // self.patch_size
+
+    def _is_styled(self, index: int) -> bool:
+        styled = min(STYLED_BLOCKS, len(self.blocks) - 1)
+        return self.training and self.mixstyle.p > 0 and index < styled
 
     def _check(self, pixels: Tensor, modality: str) -> None:
         wanted = self.channels[modality]
@@ -192,15 +235,26 @@ class SharedViTEncoder(nn.Module):
         return_patch_tokens: Literal[False] = False,
         *,
         modality: str | None = None,
+        present: Tensor | None = None,
     ) -> Tensor: ...
 
     @overload
     def forward(
-        self, pixels: Tensor, return_patch_tokens: Literal[True], *, modality: str | None = None
+        self,
+        pixels: Tensor,
+        return_patch_tokens: Literal[True],
+        *,
+        modality: str | None = None,
+        present: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]: ...
 
     def forward(
-        self, pixels: Tensor, return_patch_tokens: bool = False, *, modality: str | None = None
+        self,
+        pixels: Tensor,
+        return_patch_tokens: bool = False,
+        *,
+        modality: str | None = None,
+        present: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Encode images of one modality.
 
@@ -208,6 +262,7 @@ class SharedViTEncoder(nn.Module):
             pixels: (B, C, H, W), normalised; sides are multiples of the patch size.
             return_patch_tokens: Also return the patch tokens.
             modality: Which embedding and adapters to use; the only one when None.
+            present: (B,) bool, which of the images exist; MixStyle leaves the others alone.
 
         Returns:
             Class token (B, D); with patch tokens also (B, N, D), row by row.
@@ -218,11 +273,14 @@ class SharedViTEncoder(nn.Module):
         modality = modality or next(iter(self.channels))
         self._check(pixels, modality)
         patches = self.embed[modality](pixels)
-        positions = fit_positions(self.positions, tuple(patches.shape[-2:]))
+        positions = fit_positions(self.positions, (patches.shape[2], patches.shape[3]))
         tokens = patches.flatten(2).transpose(1, 2) + positions.flatten(1, 2)
         first = (self.cls_token + self.cls_position).expand(len(tokens), -1, -1)
         tokens = torch.cat((first, tokens), dim=1) + self.modality_token[modality]
-        for block in self.blocks:
-            tokens = block(tokens, modality)
+        grid = (patches.shape[2], patches.shape[3])
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens, modality, grid)
+            if self._is_styled(index):
+                tokens = torch.cat((tokens[:, :1], self.mixstyle(tokens[:, 1:], present)), dim=1)
         tokens = self.norm(tokens)
         return (tokens[:, 0], tokens[:, 1:]) if return_patch_tokens else tokens[:, 0]

@@ -6,6 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.models.layers.ordinal import grade_log_probabilities, last_layer
+
+MOST_LESIONS = 5
+
 
 class ClassificationHead(nn.Module):
     """Linear, ReLU, dropout, linear: features (B, D) to logits (B, num_classes)."""
@@ -25,15 +29,25 @@ class ClassificationHead(nn.Module):
 
 
 class LocalizationHead(nn.Module):
-    """A learned query finds the lesion among patch tokens and states its box.
+    """Learned queries find lesions among patch tokens and state their boxes.
 
     Args:
         embed_dim: Width D. hidden_dim: Width of the box regressor. dropout: In the regressor.
+        lesions: Queries L, 1 to 5. Several also give the belief that their box holds a lesion.
     """
 
-    def __init__(self, embed_dim: int = 768, hidden_dim: int = 256, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        embed_dim: int = 768,
+        hidden_dim: int = 256,
+        dropout: float = 0.1,
+        lesions: int = 1,
+    ) -> None:
         super().__init__()
-        self.query = nn.Parameter(torch.zeros(embed_dim))
+        if not 1 <= lesions <= MOST_LESIONS:
+            raise ValueError(f"lesions must be 1 to {MOST_LESIONS}, not {lesions}")
+        self.lesions = lesions
+        self.query = nn.Parameter(torch.zeros(*(() if lesions == 1 else (lesions,)), embed_dim))
         self.key = nn.Linear(embed_dim, embed_dim)
         self.box = nn.Sequential(
             nn.Linear(embed_dim, hidden_dim),
@@ -43,7 +57,8 @@ class LocalizationHead(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden_dim // 2, 4),
         )
-        nn.init.trunc_normal_(self.query, std=0.02)
+        self.score = nn.Linear(embed_dim, 1) if lesions > 1 else None
+        nn.init.trunc_normal_(self.query, std=0.02 if lesions == 1 else 0.5)
 
     def forward(
         self,
@@ -51,7 +66,7 @@ class LocalizationHead(nn.Module):
         bias: Tensor | None = None,
         grid: tuple[int, int] | None = None,
     ) -> Tensor:
-        """Find one box.
+        """Find one box, the most believed of several.
 
         Args:
             features: Patch tokens (B, N, D), or one vector per image (B, D).
@@ -62,19 +77,49 @@ class LocalizationHead(nn.Module):
         Returns:
             (B, 4): left, top, width, height, in shares of the image, inside [0, 1].
         """
+        boxes, scores = self.all_boxes(features, bias, grid)
+        return best_box(boxes, scores)
+
+    def all_boxes(
+        self,
+        features: Tensor,
+        bias: Tensor | None = None,
+        grid: tuple[int, int] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As `forward`: boxes (B, L, 4) and logits (B, L) that each holds a lesion, 0 for one."""
         reference = None
         if features.ndim == 3:
-            scores = (self.key(features) @ self.query / features.shape[-1] ** 0.5).float()
-            shares = (scores if bias is None else scores + bias).softmax(1)
-            features = (shares[..., None].to(features.dtype) * features).sum(1)
-            reference = None if grid is None else shares @ patch_centres(grid, shares.device)
+            queries = self.query.view(self.lesions, -1)
+            scores = (self.key(features) @ queries.T / features.shape[-1] ** 0.5).float()
+            shares = (scores if bias is None else scores + bias[..., None]).softmax(1)
+            found = shares.transpose(1, 2)
+            features = found.to(features.dtype) @ features
+            reference = None if grid is None else found @ patch_centres(grid, shares.device)
+        else:
+            features = features[:, None].expand(-1, self.lesions, -1)
+        if self.score is not None:
+            features = features + self.query  # so that queries that see alike may differ
         numbers = self.box(features).float()
         if reference is not None:
             numbers = numbers + F.pad(reference.clamp(0.01, 0.99).logit(), (0, 2))
-        centre_x, centre_y, width, height = numbers.sigmoid().unbind(-1)
-        left, right = (centre_x - width / 2).clamp(0, 1), (centre_x + width / 2).clamp(0, 1)
-        top, bottom = (centre_y - height / 2).clamp(0, 1), (centre_y + height / 2).clamp(0, 1)
-        return torch.stack((left, top, right - left, bottom - top), dim=-1)
+        beliefs = numbers.new_zeros(numbers.shape[:2])
+        if self.score is not None:
+            beliefs = self.score(features)[..., 0].float()
+        return _inside(numbers.sigmoid()), beliefs
+
+
+def _inside(centred: Tensor) -> Tensor:
+    """Centre, width and height to left, top, width and height, clipped to the image; (..., 4)."""
+    centre_x, centre_y, width, height = centred.unbind(-1)
+    left, right = (centre_x - width / 2).clamp(0, 1), (centre_x + width / 2).clamp(0, 1)
+    top, bottom = (centre_y - height / 2).clamp(0, 1), (centre_y + height / 2).clamp(0, 1)
+    return torch.stack((left, top, right - left, bottom - top), dim=-1)
+
+
+def best_box(boxes: Tensor, scores: Tensor) -> Tensor:
+    """The box of the highest score; (B, L, 4) and (B, L) to (B, 4)."""
+    best = scores.argmax(1)
+    return boxes[torch.arange(len(boxes), device=boxes.device), best]
 
 
 def patch_centres(grid: tuple[int, int], device: torch.device) -> Tensor:
@@ -103,33 +148,35 @@ class LesionMapHead(nn.Module):
 
 
 class GradingHead(nn.Module):
-    """Ordinal grade by conditional logits (CORN).
+    """Ordinal grade.
 
     Args:
         embed_dim: Width D. num_grades: Levels K. dropout: In the head.
+        ordinal: One of `engine.models.layers.ordinal.ORDINAL`.
     """
 
-    def __init__(self, embed_dim: int = 768, num_grades: int = 3, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        embed_dim: int = 768,
+        num_grades: int = 3,
+        dropout: float = 0.1,
+        ordinal: str = "corn",
+    ) -> None:
         super().__init__()
+        if num_grades < 2:
+            raise ValueError(f"an ordinal head needs two grades or more, not {num_grades}")
+        self.kind = ordinal
         self.layers = nn.Sequential(
             nn.Linear(embed_dim, embed_dim // 2),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(embed_dim // 2, num_grades - 1),
+            last_layer(ordinal, embed_dim // 2, num_grades),
         )
 
     def ordinal(self, features: Tensor) -> Tensor:
-        """(B, D) to logits of P(grade > k | grade >= k), (B, K - 1)."""
+        """(B, D) to what this kind is trained on: CORN's conditional logits, (B, K - 1)."""
         return self.layers(features)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, D) to log-probabilities of the grades, (B, K)."""
-        return grade_log_probabilities(self.ordinal(features))
-
-
-def grade_log_probabilities(ordinal: Tensor) -> Tensor:
-    """Conditional logits (B, K - 1) to log-probabilities (B, K), by the chain rule."""
-    above = F.logsigmoid(ordinal.float()).cumsum(1)
-    reached = torch.cat((torch.zeros_like(above[:, :1]), above), dim=1)
-    stays = torch.cat((F.logsigmoid(-ordinal.float()), torch.zeros_like(above[:, :1])), dim=1)
-    return reached + stays
+        return grade_log_probabilities(self.ordinal(features), self.kind)

@@ -1,13 +1,15 @@
-"""Losses of boxes and grades, and the weighting of several tasks."""
+"""Losses of boxes: one box, or several matched to the lesions that exist."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
+
+from engine.models.layers.shards import mean_of
 
 
 def compute_bbox_loss(
@@ -30,80 +32,68 @@ def compute_bbox_loss(
         pred_bbox, target_bbox = pred_bbox[has_box], target_bbox[has_box]
     if len(pred_bbox) == 0:
         return target_bbox.new_zeros(())
+    return box_terms(pred_bbox, target_bbox).mean()
+
+
+def box_terms(pred_bbox: Tensor, target_bbox: Tensor) -> Tensor:
+    """5 L1 + 2 (1 - GIoU) of each pair of boxes, (..., 4) twice to (...)."""
     distance = (pred_bbox - target_bbox).abs().sum(-1)
     overlap = generalized_box_iou_loss(_corners(pred_bbox), _corners(target_bbox))
-    return (5 * distance + 2 * overlap).mean()
+    return 5 * distance + 2 * overlap
 
 
 def _corners(boxes: Tensor) -> Tensor:
     return torch.cat((boxes[..., :2], boxes[..., :2] + boxes[..., 2:]), dim=-1)
 
 
-def corn_loss(ordinal: Tensor, grades: Tensor) -> Tensor:
-    """CORN: task k is trained on the samples that reached level k.
+def matched_box_losses(
+    boxes: Tensor,
+    beliefs: Tensor,
+    targets: Tensor,
+    exists: Tensor,
+    known: Tensor,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Losses of several boxes an image, each true box matched to one predicted box.
 
     Args:
-        ordinal: Conditional logits, (B, K - 1). grades: (B,) int, 0 to K - 1.
+        boxes: (B, L, 4). beliefs: (B, L), logits that a box holds a lesion.
+        targets: (B, M, 4), M <= L. exists: (B, M) bool.
+        known: (B,) bool, images of which all lesions are known, none included.
 
     Returns:
-        Scalar: summed binary cross-entropies over the number of terms.
+        Mean of 5 L1 + 2 (1 - GIoU) over matched pairs, and mean cross-entropy of the beliefs of
+        known images; each None where no process has such a term.
 
     Source:
-        Shi, Cao and Raschka, "Deep Neural Networks for Rank-Consistent Ordinal Regression Based on
-        Conditional Probabilities", Pattern Analysis and Applications 2023.
+        Carion et al. (DETR), ECCV 2020: optimal assignment by box cost minus belief.
     """
-    levels = torch.arange(ordinal.shape[1], device=ordinal.device)
-    reached = grades[:, None] >= levels
-    above = (grades[:, None] > levels).to(ordinal.dtype)
-    terms = F.binary_cross_entropy_with_logits(ordinal, above, reduction="none")
-    return (terms * reached).sum() / reached.sum()
+    lesions, count = boxes.shape[1], targets.shape[1]
+    if count > lesions:
+        raise ValueError(f"{count} true boxes cannot be matched to {lesions} predicted ones")
+    pairs = box_terms(
+        boxes[:, :, None].expand(-1, -1, count, -1), targets[:, None].expand(-1, lesions, -1, -1)
+    )
+    partner = matching(pairs.detach() - beliefs.detach().sigmoid()[:, :, None], exists)
+    chosen = (partner[:, :, None] == torch.arange(count, device=boxes.device)).to(pairs.dtype)
+    terms = (pairs * chosen).sum(1)
+    held = (partner >= 0).to(beliefs.dtype)
+    doubts = F.binary_cross_entropy_with_logits(beliefs, held, reduction="none")
+    return mean_of(terms, exists), mean_of(doubts, known[:, None].expand_as(doubts))
 
 
-def compute_ordinal_loss(grade_logits: Tensor, grades: Tensor) -> Tensor:
-    """CORN loss of grade log-probabilities (or unnormalised logits) over all K levels.
-
-    The conditional logits follow exactly from the distribution: log P(> k) - log P(= k). The
-    minimiser puts all mass on the true grade. How far a wrong grade lies enters through the
-    thresholds it crosses, not as a weight: for the lowest grade only the first threshold counts.
+def matching(costs: Tensor, exists: Tensor) -> Tensor:
+    """The cheapest assignment of true to predicted boxes (Hungarian method).
 
     Args:
-        grade_logits: (B, K). grades: (B,) int, 0 to K - 1.
+        costs: (B, L, M). exists: (B, M) bool.
+
+    Returns:
+        (B, L) int: the true box of each predicted one, -1 for none.
     """
-    logs = grade_logits.float().log_softmax(1)
-    tails = logs.flip(1).logcumsumexp(1).flip(1)
-    return corn_loss(tails[:, 1:] - logs[:, :-1], grades)
-
-
-class UncertaintyWeightedMultiTaskLoss(nn.Module):
-    """Weigh tasks by learned homoscedastic uncertainty: sum of exp(-s_i) L_i + s_i / 2.
-
-    An absent task (None) adds nothing, not even its s_i: counting it as 0 would make the objective
-    unbounded below. s_i = log sigma_i^2 is kept in [-4, 4] by `project`, after each step.
-
-    Args:
-        num_tasks: How many losses there are.
-
-    Source:
-        Kendall, Gal and Cipolla, CVPR 2018 (classification form).
-    """
-
-    limit = 4.0
-
-    def __init__(self, num_tasks: int = 3) -> None:
-        super().__init__()
-        self.log_variances = nn.Parameter(torch.zeros(num_tasks))
-
-    def forward(self, losses: Sequence[Tensor | None]) -> tuple[Tensor, list[float]]:
-        """Losses in a fixed order, None where absent, to (total, weight of each task)."""
-        if len(losses) != len(self.log_variances):
-            raise ValueError(f"{len(self.log_variances)} tasks were declared, {len(losses)} given")
-        total = self.log_variances.new_zeros(())
-        for loss, s in zip(losses, self.log_variances, strict=True):
-            if loss is not None:
-                total = total + torch.exp(-s) * loss + s / 2
-        return total, torch.exp(-self.log_variances.detach()).tolist()
-
-    @torch.no_grad()
-    def project(self) -> None:
-        """Put every s_i back into its range; call after each optimiser step."""
-        self.log_variances.clamp_(-self.limit, self.limit)
+    partner = torch.full(costs.shape[:2], -1, dtype=torch.long)
+    table, real = costs.float().cpu().numpy(), exists.cpu().numpy()
+    for index in range(len(table)):
+        columns = np.flatnonzero(real[index])
+        rows, taken = linear_sum_assignment(table[index][:, columns])
+        partner[index, torch.from_numpy(rows)] = torch.from_numpy(columns[taken])
+    return partner.to(costs.device)
