@@ -186,15 +186,15 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe, TOML.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; resumes what is there.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    epochs: Annotated[int | None, typer.Option(help="Override the recipe.")] = None,
-    train_cases: Annotated[int | None, typer.Option(help="Override the recipe.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Override the recipe.")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a field, such as optimiser.epochs=3; repeatable."),
+    ] = None,
 ) -> None:
     """Train a model by a recipe; writes weights and a model card."""
     from app.commands.train import run
 
-    changes = {"epochs": epochs, "train_cases": train_cases, "seed": seed}
-    run(recipe, out, device, {k: v for k, v in changes.items() if v is not None})
+    run(recipe, out, device, change or [])
 
 
 @app.command("bring-model")
@@ -246,6 +246,19 @@ def phantoms(
     typer.echo(f"{count} phantom case(s) written.")
 
 
+@app.command(hidden=True)
+def work(
+    run: Annotated[int, typer.Option(min=1, help="Number of the run.")],
+    workspace: Workspace = None,
+    database: Database = None,
+    device: Device = None,
+) -> None:
+    """Do one run in this process; the server calls it."""
+    from app.commands.work import run as do
+
+    raise typer.Exit(do(run, {"workspace": workspace, "database": database, "device": device}))
+
+
 @ratings.command("export")
 def export_ratings(
     out: Annotated[Path, typer.Option(help="CSV to write.")],
@@ -286,3 +299,7 @@ def guarded(command: typer.Typer) -> None:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         typer.echo(FULL if is_full else UNUSABLE, err=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -51,5 +51,9 @@ class Cancelled(EngineError):
     """Someone stopped a long computation; nothing of it is kept."""
 
 
+class Paused(EngineError):
+    """Someone asked a long computation to rest; it goes on where it was when it is started anew."""
+
+
 class UnknownName(EngineError, KeyError):
     """A registry has no part of this name."""

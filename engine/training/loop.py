@@ -1,223 +1,272 @@
-"""The training loop: resumable at every epoch, averaged weights, non-finite steps skipped."""
+"""The training loop: resumable to the bit at every step, on one process or several."""
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
-import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from lightning_fabric import Fabric
+from torch import Tensor
 
-from engine.errors import EngineError
+from engine.datasets.augment import Examples, augmented
+from engine.datasets.batch import Batch
+from engine.datasets.source import Source
+from engine.errors import Cancelled, Paused
 from engine.models.breast import BreastCancerDiagnosisModel
-from engine.training.augment import Examples, augmented
-from engine.training.data import Batch
+from engine.runs import RunFolder
+from engine.training import order
+from engine.training.checkpoints import (
+    BEST,
+    LAST,
+    TrainingFailed,
+    read_checkpoint,
+    write_checkpoint,
+)
 from engine.training.evaluate import measure
+from engine.training.journal import Journal, Report
+from engine.training.objective import Objective, fields_of
+from engine.training.pcgrad import backward_with_pcgrad
 from engine.training.recipes import Recipe
+from engine.training.state import begin
 
 logger = logging.getLogger(__name__)
 
 
-class TrainingFailed(EngineError):
-    """Training cannot go on."""
-
-
 @dataclass
-class State:
-    """All that a resumed run needs."""
+class Trainer:
+    """One training, from its first step or from its last checkpoint, to its last step.
 
+    Args:
+        fabric: Processes, devices and precision. recipe: How. folder: Gets all files.
+        network: What is trained, on the device of `fabric`.
+        train, validation: Cases. facts: What a checkpoint must agree with.
+    """
+
+    fabric: Fabric
+    recipe: Recipe
+    folder: Path
     network: BreastCancerDiagnosisModel
-    averaged: AveragedModel
-    optimiser: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler
-    epoch: int = 0
-    best: float = -math.inf
-    refused: int = 0
-    """Non-finite steps in a row."""
+    train: Source
+    validation: Source
+    facts: dict[str, Any]
+    report: Report | None = None
 
-    @property
-    def kept(self) -> BreastCancerDiagnosisModel:
-        """The averaged network, which is evaluated and kept."""
-        return cast(BreastCancerDiagnosisModel, self.averaged.module)
-
-    def save(self, path: Path) -> None:
-        """Write everything, via a temporary name."""
-        partial = path.with_suffix(".partial")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "averaged": self.averaged.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "scheduler": self.scheduler.state_dict(),
-                "epoch": self.epoch,
-                "best": self.best,
-                "refused": self.refused,
-                "random": torch.get_rng_state(),
-            },
-            partial,
+    def __post_init__(self) -> None:
+        self.steps_an_epoch = order.steps_per_epoch(
+            len(self.train), self.recipe.optimiser.batch_size
         )
-        partial.replace(path)
+        self.steps = self.recipe.optimiser.epochs * self.steps_an_epoch
+        self.state = begin(self.recipe, self.network, self.steps)
+        self._run = RunFolder(self.folder)
+        self._journal = Journal(self._run if self.fabric.is_global_zero else None, self.report)
+        self._saved = time.monotonic()
 
-    def restore(self, path: Path) -> None:
-        """Read what `save` wrote."""
-        stored = torch.load(path, weights_only=True, map_location="cpu")
+    def fit(self) -> BreastCancerDiagnosisModel:
+        """Train; the best averaged network by validation, in evaluation mode.
+
+        Best is by macro AUC plus mean box IoU, as far as the split can tell them.
+
+        Raises:
+            TrainingFailed: Too many steps in a row were not finite, or the disk is full.
+            Paused, Cancelled: Somebody asked for it; a paused run has a checkpoint of this step.
+        """
+        if (self.folder / LAST).is_file():
+            self.state.restore(self.folder / LAST, self.facts)
+            self._journal.say("resumed", step=self.state.step)
         try:
-            self.network.load_state_dict(stored["network"])
-            self.averaged.load_state_dict(stored["averaged"])
-            self.optimiser.load_state_dict(stored["optimiser"])
-        except (RuntimeError, ValueError):
-            raise TrainingFailed(
-                "The run in this folder has another network; choose another folder."
-            ) from None
-        self.scheduler.load_state_dict(stored["scheduler"])
-        self.epoch, self.best = stored["epoch"], stored["best"]
-        self.refused = stored["refused"]
-        torch.set_rng_state(stored["random"])
+            self._run_epochs()
+        except Paused:
+            self._save()
+            self._journal.say("paused", step=self.state.step)
+            raise
+        except Cancelled:
+            self._journal.say("cancelled", step=self.state.step)
+            raise
+        finally:
+            self._journal.close()
+        best = self.state.kept
+        best.load_state_dict(read_checkpoint(self.folder / BEST, self.fabric.device))
+        return best.eval()
 
+    def _run_epochs(self) -> None:
+        settings = self.recipe.optimiser
+        self._objective = Objective(self.network, self.recipe)
+        self._module, self._optimiser = self.fabric.setup(self._objective, self.state.optimiser)
+        while self.state.epoch < settings.epochs and not self._is_stale():
+            self._epoch()
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay for the weights of linear and convolution layers only, found by module, not by name."""
-    decayed = {
-        id(module.weight)
-        for module in network.modules()
-        if isinstance(module, nn.Linear | nn.Conv2d)
-    }
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if id(p) in decayed], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
-    ]
+    def _is_stale(self) -> bool:
+        patience = self.recipe.optimiser.patience
+        return bool(patience) and self.state.stale >= patience
 
+    def _epoch(self) -> None:
+        """Finish the present epoch, then validate and save."""
+        state, started = self.state, time.monotonic()
+        self.network.train()
+        for batch, seeds in self._batches():
+            self._step(batch, seeds)
+            self._journal_step()
+            self._interrupt()
+        train = {name: value / max(1, state.counted) for name, value in state.sums.items()}
+        row = {"train": train | {"skipped": state.skipped}, "validation": self._validate()}
+        state.epoch, state.position, state.counted, state.sums = state.epoch + 1, 0, 0, {}
+        is_best = self._judge(row["validation"])
+        row["validation"]["seconds"] = time.monotonic() - started
+        self._save()
+        self._journal.epoch(state.epoch, state.step, row, is_best)
 
-def begin(recipe: Recipe, network: BreastCancerDiagnosisModel, steps: int) -> State:
-    """Optimiser (AdamW), schedule (linear warm-up, cosine) and averaged copy of a network."""
-    optimiser = torch.optim.AdamW(
-        parameter_groups(network, recipe.weight_decay), lr=recipe.learning_rate, betas=(0.9, 0.98)
-    )
-    warm = max(1, round(recipe.warmup * steps))
+    def _batches(self) -> Iterator[tuple[Batch, list[int]]]:
+        """What is left of the epoch: this process's share of each step, with its seeds."""
+        state, data = self.state, self.recipe.data
+        size = self.recipe.optimiser.batch_size
+        cases = order.epoch_order(self.train, self.recipe.seed, state.epoch, balanced=data.balanced)
+        steps = cases[: self.steps_an_epoch * size].split(size)[state.position :]
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        if not steps:
+            return
+        shares = torch.cat([step[rank::world] for step in steps])
+        share = len(steps[0][rank::world])
+        batches = self.train.batches(shares, share, workers=data.workers)
+        for place, (step, batch) in enumerate(zip(steps, batches, strict=True), state.position):
+            seeds = order.sample_seeds(self.recipe.seed, state.epoch, step, place * size)
+            yield batch, seeds[rank::world]
 
-    def rate(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
-
-    averaged = AveragedModel(
-        network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
-    )
-    return State(network, averaged, optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, rate))
-
-
-def loss_of(network: BreastCancerDiagnosisModel, examples: Examples) -> tuple[torch.Tensor, Any]:
-    """Total loss of a batch and its parts."""
-    outputs = network(examples.mammo, network.normalise_pathology(examples.patho))
-    return network.compute_loss(
-        outputs,
-        examples.label,
-        examples.box,
-        examples.grade,
-        examples.label,
-        outputs["mammo_proj"],
-        outputs["patho_proj"],
-        has_box=examples.has_box,
-        lesion_masks=examples.mask,
-    )
-
-
-def train_epoch(
-    state: State, data: Batch, recipe: Recipe, device: torch.device
-) -> dict[str, float]:
-    """One pass; mean of each loss part, and the number of skipped steps."""
-    generator = torch.Generator().manual_seed(recipe.seed * 10_007 + state.epoch)
-    state.network.train()
-    totals: dict[str, float] = {}
-    skipped = steps = 0
-    for indices in torch.randperm(len(data), generator=generator).split(recipe.batch_size):
-        examples = augmented(data.take(indices).to(device), generator)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            loss, parts = loss_of(state.network, examples)
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
+    def _step(self, batch: Batch, seeds: list[int]) -> None:
+        """One step of the optimiser, or a counted refusal where it would not be finite."""
+        state, settings = self.state, self.recipe.optimiser
+        self._started = time.monotonic()
+        if state.step == self.recipe.objective.anneal_steps and self._has_penalty():
+            state.optimiser.state.clear()  # momenta of the loss before mean nothing for this one
+        torch.manual_seed(order.step_seed(self.recipe.seed, state.step, self.fabric.global_rank))
+        examples = augmented(batch.to(self.fabric.device), seeds, self.recipe.augmentation)
+        hidden = order.shown(seeds, self.recipe.objective.modality_dropout)
+        present = examples.has_patho & hidden.to(self.fabric.device)
+        parts = self._backward(examples, present)
+        norm = self.fabric.clip_gradients(
+            self._module, self._optimiser, max_norm=settings.clip, error_if_nonfinite=False
+        )
         if bool(torch.isfinite(norm)):
-            state.optimiser.step()
-            state.network.task_weights.project()
-            state.averaged.update_parameters(state.network)
+            self._optimiser.step()
+            self.network.task_weights.project()
+            state.averaged.update_parameters(self.network)
             state.scheduler.step()
             state.refused = 0
         else:
-            skipped, state.refused = skipped + 1, state.refused + 1
-            if state.refused >= recipe.max_skipped:
+            state.skipped, state.refused = state.skipped + 1, state.refused + 1
+            if state.refused >= settings.max_skipped:
                 raise TrainingFailed(
                     f"{state.refused} steps in a row were not finite; training stopped."
                 )
-        steps += 1
-        for name, value in parts.items():
-            if name != "task_weights":
-                totals[name] = totals.get(name, 0.0) + float(value.detach())
-    return {name: value / steps for name, value in totals.items()} | {"skipped": float(skipped)}
+        self._optimiser.zero_grad(set_to_none=True)
+        self._losses = {name: float(value.detach()) for name, value in parts.items()}
+        for name, value in self._losses.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        state.counted += 1
+        state.step, state.position = state.step + 1, state.position + 1
+
+    def _has_penalty(self) -> bool:
+        return self.recipe.objective.generalisation != "none"
+
+    def _backward(self, examples: Examples, present: Tensor) -> dict[str, Tensor]:
+        """Gradients of one step, in portions; the parts of the loss, averaged over them."""
+        settings = self.recipe.optimiser
+        portions = torch.arange(len(present)).chunk(settings.accumulation)
+        sums: dict[str, Tensor] = {}
+        for number, rows in enumerate(portions, 1):
+            part = _rows(examples, rows)
+            told = fields_of(part, present[rows.to(present.device)])
+            if settings.pcgrad:
+                with self.fabric.autocast():
+                    _, parts = self._objective(self.state.step, **told)
+                self._project(parts)
+            else:
+                waits = number < len(portions)
+                with self.fabric.no_backward_sync(self._module, enabled=waits):
+                    total, parts = self._module(self.state.step, **told)
+                    self.fabric.backward(total / len(portions))
+            for name, value in parts.items():
+                share = value.detach() / len(portions)
+                sums[name] = sums[name] + share if name in sums else share
+        return sums
+
+    def _project(self, parts: dict[str, Tensor]) -> None:
+        """PCGrad on the shared trunk; one process, one portion."""
+        shared = list(self.network.encoder.parameters())
+        trunk = {id(p) for p in shared}
+        others = [p for p in self.network.parameters() if id(p) not in trunk]
+        seed = order.step_seed(self.recipe.seed, self.state.step, 0)
+        losses = self._objective.losses(parts)
+        backward_with_pcgrad(losses, shared, others, torch.Generator().manual_seed(seed))
+
+    def _journal_step(self) -> None:
+        state = self.state
+        seconds = max(1e-9, time.monotonic() - self._started)
+        self._journal.step(
+            state.step,
+            {
+                "steps": self.steps,
+                "epoch": state.epoch + 1,
+                "epochs": self.recipe.optimiser.epochs,
+                "loss": self._losses.get("total"),
+                **{k: v for k, v in self._losses.items() if k != "total"},
+                "learning_rate": state.scheduler.get_last_lr()[0],
+                "images_per_second": self.recipe.optimiser.batch_size / seconds,
+                "skipped": state.skipped,
+            },
+        )
+
+    def _interrupt(self) -> None:
+        """Rest or end where that is asked; save now and then."""
+        word = self._run.wanted() if self.fabric.is_global_zero else ""
+        if self.fabric.world_size > 1:
+            word = self.fabric.broadcast(word)
+        if word == "pause":
+            raise Paused("The training was paused.")
+        if word == "cancel":
+            raise Cancelled("The training was cancelled.")
+        minutes = self.recipe.optimiser.checkpoint_minutes
+        if self.fabric.world_size == 1 and time.monotonic() - self._saved > minutes * 60:
+            self._save()
+
+    def _validate(self) -> dict[str, Any]:
+        """Figures of the averaged network, the same on every process."""
+        found: dict[str, Any] = {}
+        if self.fabric.is_global_zero:
+            found = measure(
+                self.state.kept, self.validation, self.fabric.device,
+                workers=self.recipe.data.workers,
+            )  # fmt: skip
+        if self.fabric.world_size > 1:
+            found = self.fabric.broadcast(found)
+        self.network.train()
+        return found
+
+    def _judge(self, scores: dict[str, Any]) -> bool:
+        """Whether this is the best epoch so far; if so, its weights are kept."""
+        state = self.state
+        value = (scores["macro_auc"] or 0.0) + (scores["box_iou"] or 0.0)
+        if value <= state.best:
+            state.stale += 1
+            return False
+        state.best, state.stale = value, 0
+        if self.fabric.is_global_zero:
+            write_checkpoint(self.folder / BEST, state.kept.state_dict())
+        return True
+
+    def _save(self) -> None:
+        if self.fabric.is_global_zero:
+            self.state.save(self.folder / LAST, self.facts)
+            self._journal.say("checkpoint", step=self.state.step)
+        self.fabric.barrier()
+        self._saved = time.monotonic()
 
 
-def fit(
-    recipe: Recipe,
-    network: BreastCancerDiagnosisModel,
-    train: Batch,
-    validation: Batch,
-    folder: Path,
-    device: torch.device,
-    *,
-    report: Callable[[dict[str, Any]], None] = lambda row: None,
-) -> BreastCancerDiagnosisModel:
-    """Train, resuming from `folder/last.pt` where it exists; keep the best averaged weights.
-
-    Best is by validation macro AUC plus mean box IoU of the averaged network.
-
-    Args:
-        folder: Gets `last.pt`, `best.pt` and `metrics.csv`.
-        report: Called with each epoch's row.
-
-    Returns:
-        The best averaged network, in evaluation mode.
-
-    Raises:
-        TrainingFailed: Too many non-finite steps in a row.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    steps = recipe.epochs * math.ceil(len(train) / recipe.batch_size)
-    state = begin(recipe, network, steps)
-    if (folder / "last.pt").is_file():
-        state.restore(folder / "last.pt")
-    while state.epoch < recipe.epochs:
-        started = time.monotonic()
-        losses = train_epoch(state, train, recipe, device)
-        averaged = state.kept
-        scores = measure(averaged, validation, device)
-        state.epoch += 1
-        value = (scores["macro_auc"] or 0.0) + scores["box_iou"]
-        if value > state.best:
-            state.best = value
-            torch.save(averaged.state_dict(), folder / "best.pt")
-        state.save(folder / "last.pt")
-        row = {"epoch": state.epoch, **losses, **scores, "seconds": time.monotonic() - started}
-        _append(folder / "metrics.csv", row)
-        logger.info("epoch %d of %d: %s", state.epoch, recipe.epochs, json.dumps(scores))
-        report(row)
-    best = state.kept
-    best.load_state_dict(torch.load(folder / "best.pt", weights_only=True, map_location=device))
-    return best.eval()
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(row))
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
+def _rows(examples: Examples, rows: Tensor) -> Examples:
+    """Some of the cases."""
+    chosen = rows.to(examples.mammo.device)
+    return replace(examples, **{name: value[chosen] for name, value in vars(examples).items()})

@@ -2,107 +2,215 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 
+from engine.datasets.source import Source
 from engine.errors import InvalidRecipe
 from engine.models.base import MODELS
 from engine.models.breast import BreastCancerDiagnosisModel
+from engine.models.starting import start_from
 from engine.models.weights import save_weights
-from engine.training.data import SPLITS, phantom_split
-from engine.training.evaluate import measure
-from engine.training.loop import fit
+from engine.runs import RunFolder
+from engine.training.card import card_text
+from engine.training.checkpoints import FULL, TrainingFailed
+from engine.training.evaluate import FIGURES, measure
+from engine.training.journal import Report
+from engine.training.loop import Trainer
+from engine.training.recipe_files import recipe_toml
 from engine.training.recipes import Recipe
+from engine.training.sources import Splits, sources_of
+
+RECIPE_FILE = "recipe.toml"
+RESAMPLES = 2000
+ARTIFICIAL = "Pairs of mammogram and pathology are artificial: of different patients, same class."
 
 
 def train(
     recipe: Recipe,
     folder: Path,
-    device: torch.device,
+    device: torch.device | str = "cpu",
     *,
-    report: Callable[[dict[str, Any]], None] = lambda row: None,
-    workers: int = 2,
+    fabric: Fabric | None = None,
+    report: Report | None = None,
+    processes: int = 2,
 ) -> Path:
     """Train by a recipe; write `<name>.safetensors` and `<name>.toml` into `folder`.
 
-    The test split is looked at once, at the end.
+    Called again with the same recipe and folder, it goes on where it was. The test split is looked
+    at once, at the end.
+
+    Args:
+        device: Where to run, when `fabric` is None.
+        fabric: Processes, devices and precision; launched.
+        report: Called with each epoch's row. processes: How many make phantoms.
 
     Returns:
         Path of the model card.
+
+    Raises:
+        InvalidRecipe: The recipe does not fit the system or the data.
+        EngineError: The data cannot be used, or training cannot go on.
+        Paused, Cancelled: Somebody asked for it through the folder.
+    """
+    fabric = fabric or one_device(recipe, torch.device(device))
+    run = RunFolder(folder)
+    if fabric.is_global_zero:
+        run.clear()
+    fabric.barrier()
+    try:
+        return _train(recipe, folder, fabric, run, report, processes)
+    except OSError:
+        raise TrainingFailed(FULL) from None
+
+
+def one_device(recipe: Recipe, device: torch.device) -> Fabric:
+    """A Fabric of one process on one device, in the recipe's precision."""
+    return Fabric(
+        accelerator="cuda" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision=precision_of(recipe),
+    )
+
+
+def precision_of(recipe: Recipe) -> Any:
+    """Fabric's word for the recipe's precision."""
+    return "bf16-mixed" if recipe.optimiser.precision == "bf16" else "32-true"
+
+
+def built(recipe: Recipe) -> BreastCancerDiagnosisModel:
+    """The network of a recipe, seeded, with the weights that it starts from.
+
+    Raises:
+        InvalidRecipe: The network table does not fit the system.
+        ModelUnavailable: The weights to start from are absent or do not fit.
     """
     torch.manual_seed(recipe.seed)
     try:
-        network = MODELS[recipe.system].build(recipe.network)
+        network = MODELS[recipe.system].build(
+            {
+                **recipe.network,
+                "num_classes": len(recipe.classes),
+                "num_grades": max(2, len(recipe.grades)),
+            }
+        )
     except (TypeError, ValueError) as error:
         raise InvalidRecipe(f"The [network] table does not fit the system: {error}.") from None
-    assert isinstance(network, BreastCancerDiagnosisModel)
-    network.to(device)
+    if not isinstance(network, BreastCancerDiagnosisModel):
+        raise InvalidRecipe(f"System {recipe.system} is not trained by this kind of recipe.")
+    if recipe.start.weights:
+        start_from(network, recipe.start.weights)
+    return network
+
+
+def input_sizes(recipe: Recipe, network: BreastCancerDiagnosisModel) -> tuple[tuple[int, int], int]:
+    """Sides of the mammogram and pathology inputs, and of the lesion grid."""
     size = int(recipe.network.get("img_size", 224))
     sizes = (size, int(recipe.network.get("pathology_size", size)))
-    cells = size // network.patch_size * network.lesion_map.cells
-    counts = {
-        "train": recipe.train_cases,
-        "validation": recipe.validation_cases,
-        "test": recipe.test_cases,
-    }
-    splits = {
-        name: phantom_split(
-            name, count, recipe.classes, sizes, cells, cache=folder / "phantoms", workers=workers
-        )
-        for name, count in counts.items()
-    }
-    best = fit(
-        recipe, network, splits["train"], splits["validation"], folder, device, report=report
-    )
-    metrics = {
-        "with_pathology": measure(best, splits["test"], device),
-        "mammogram_only": measure(best, splits["test"], device, pathology=False),
-    }
-    digest = save_weights(best, folder / f"{recipe.name}.safetensors")
+    return sizes, size // network.patch_size * network.lesion_map.cells
+
+
+def _train(
+    recipe: Recipe,
+    folder: Path,
+    fabric: Fabric,
+    run: RunFolder,
+    report: Report | None,
+    processes: int,
+) -> Path:
+    if recipe.optimiser.pcgrad and fabric.world_size > 1:
+        raise InvalidRecipe("optimiser.pcgrad runs in one process only.")
+    network = built(recipe)
+    sizes, cells = input_sizes(recipe, network)
+    if fabric.is_global_zero:
+        (folder / RECIPE_FILE).write_text(recipe_toml(recipe), "utf-8")
+        run.say("started", name=recipe.name, seed=recipe.seed)
+        sources_of(recipe, sizes, cells, folder, processes=processes)  # makes what others read
+    fabric.barrier()
+    splits = sources_of(recipe, sizes, cells, folder, processes=processes)
+    network.to(fabric.device)
+    trainer = Trainer(
+        fabric, recipe, folder, network, splits.train, splits.validation,
+        {"recipe": recipe_digest(recipe), "data": splits.digests}, report,
+    )  # fmt: skip
+    best = trainer.fit()
     card = folder / f"{recipe.name}.toml"
-    card.write_text(card_text(recipe, metrics, digest), "utf-8")
+    if fabric.is_global_zero:
+        metrics = test_figures(best, splits.test, fabric.device, recipe)
+        digest = save_weights(best, folder / f"{recipe.name}.safetensors")
+        facts = card_facts(recipe, splits, trainer)
+        card.write_text(card_text(_with_limits(recipe), facts, metrics, digest), "utf-8")
+        run.say("finished", card=card.name, metrics=metrics)
+    fabric.barrier()
     return card
 
 
-def card_text(recipe: Recipe, metrics: Mapping[str, Any], digest: str) -> str:
-    """The model card as TOML."""
-    facts = {
+def recipe_digest(recipe: Recipe) -> str:
+    """SHA-256 of the recipe as written, hexadecimal."""
+    return hashlib.sha256(recipe_toml(recipe).encode("utf-8")).hexdigest()
+
+
+def _with_limits(recipe: Recipe) -> Recipe:
+    if recipe.data.source == "manifest" and recipe.data.pairing == "label":
+        return replace(recipe, limits=(*recipe.limits, ARTIFICIAL))
+    return recipe
+
+
+def card_facts(recipe: Recipe, splits: Splits, trainer: Trainer) -> dict[str, Any]:
+    """What the card states of the training."""
+    state = trainer.state
+    return {
         "recipe": recipe.name,
+        "recipe_digest": recipe_digest(recipe),
         "seed": recipe.seed,
-        "epochs": recipe.epochs,
-        "steps": recipe.epochs * -(-recipe.train_cases // recipe.batch_size),
-        "train_cases": recipe.train_cases,
-        "validation_cases": recipe.validation_cases,
-        "test_cases": recipe.test_cases,
-        "first_train_seed": SPLITS["train"],
-        "first_test_seed": SPLITS["test"],
+        "epochs": state.epoch,
+        "steps": state.step,
+        "skipped_steps": state.skipped,
+        "batch_size": recipe.optimiser.batch_size,
+        "train_cases": len(splits.train),
+        "validation_cases": len(splits.validation),
+        "test_cases": len(splits.test),
+        "train_patients": len(set(splits.train.patients.tolist())),
+        "sites": list(splits.train.site_names),
+        "start": recipe.start.weights.replace("\\", "/").rsplit("/", 1)[-1] or "random weights",
+        "train_data": splits.train.digest,
+        "test_data": splits.test.digest,
     }
-    head = {
-        "system": recipe.system,
-        "version": recipe.version,
-        "title": recipe.title,
-        "intended_use": recipe.intended_use,
-        "training_data": recipe.training_data,
-        "limits": list(recipe.limits),
-        "classes": list(recipe.classes),
-        "grades": list(recipe.grades),
-        "weights": f"{recipe.name}.safetensors",
-        "weights_digest": digest,
-    }
-    tables = [("config", recipe.network), ("facts", facts)]
-    tables += [(f"metrics.{name}", values) for name, values in metrics.items()]
-    lines = [f"{key} = {_toml(value)}" for key, value in head.items()]
-    for name, values in tables:
-        lines += ["", f"[{name}]"]
-        lines += [f"{key} = {_toml(v)}" for key, v in values.items() if v is not None]
-    return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return json.dumps(value, ensure_ascii=False)
+def test_figures(
+    network: BreastCancerDiagnosisModel, test: Source, device: torch.device, recipe: Recipe
+) -> dict[str, Mapping[str, Any]]:
+    """Figures of the test split with patient-level intervals, with pathology and without, by site.
+
+    Raises:
+        EngineError: The test split cannot be read.
+    """
+    workers = recipe.data.workers
+    found: dict[str, Mapping[str, Any]] = {}
+    if recipe.data.pairing != "none":
+        found["with_pathology"] = measure(
+            network, test, device, resamples=RESAMPLES, workers=workers
+        )
+    found["mammogram_only"] = measure(
+        network, test, device, pathology=False, resamples=RESAMPLES, workers=workers
+    )
+    for number, name in enumerate(test.site_names):
+        rows = torch.from_numpy((test.sites == number).nonzero()[0])
+        if 0 < len(rows) < len(test):
+            part = measure(network, test.subset(rows), device, pathology=False, workers=workers)
+            found[_key(f"mammogram_only_{name}")] = {
+                key: part[key] for key in ("cases", *FIGURES) if part[key] is not None
+            }
+    return found
+
+
+def _key(text: str) -> str:
+    """A text as a bare TOML key."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in text)

@@ -10,12 +10,12 @@ import torch
 from scipy.ndimage import binary_dilation
 
 from engine.cards import DEFAULT_MODEL, cards_folder, read_card
+from engine.datasets.phantoms import SPLITS
 from engine.metrics.prediction import box_iou
 from engine.models import System
 from engine.models.weights import sha256_of
 from engine.phantoms import phantom_case
 from engine.records import Case
-from engine.training.data import SPLITS
 from engine.workflow import Analysis, explain, load_system
 
 FIRST_SEED = 7_000_000
