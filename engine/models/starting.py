@@ -1,4 +1,4 @@
-"""Start from a timm ViT: its blocks become the shared trunk, its stem both patch embeddings."""
+"""Start from a timm ViT, whose blocks become the shared trunk, or from a network of our own."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ BLOCK_PARTS = (
 )  # fmt: skip
 SCALES = {"ls1.gamma": "attn.proj", "ls2.gamma": "mlp.fc2"}
 """LayerScale, and the layer before it that takes it in."""
+OWN = "encoder.cls_position"
+"""A tensor that only our own network has."""
 CHANGING = ("norm_pre.", "patch_embed.norm.")
 """Layers that this trunk has not, and without which the others would say something else."""
 
@@ -56,6 +58,9 @@ class StartReport:
 def start_from(network: BreastCancerDiagnosisModel, source: str) -> StartReport:
     """Fill the encoder with the weights of a ViT; adapters and heads stay as they are.
 
+    Weights of this kind of network are taken whole, but for tensors of other shape (such as the
+    last layer for other classes).
+
     The RGB stem serves pathology as it is and, summed over its channels, mammography. Positions are
     resized to the network's grid. LayerScale is taken into the layer before it, which is exact.
 
@@ -70,6 +75,8 @@ def start_from(network: BreastCancerDiagnosisModel, source: str) -> StartReport:
     """
     encoder = network.encoder
     tensors, digest, heads = _read(source)
+    if OWN in tensors:
+        return _continued(network, tensors, digest)
     first = encoder.blocks[0]
     assert isinstance(first, TransformerBlock)
     ours = first.attn.num_heads
@@ -95,6 +102,28 @@ def start_from(network: BreastCancerDiagnosisModel, source: str) -> StartReport:
         tuple(name for name in everything if name not in set(taken)),
         tuple(name for name in tensors if not _is_known(name)),
         tuple(notes),
+    )
+
+
+def _continued(
+    network: BreastCancerDiagnosisModel, tensors: Mapping[str, Tensor], digest: str
+) -> StartReport:
+    """Take over a network of our own: its whole encoder, and what else has the same shape."""
+    own = network.state_dict()
+    fits = {n: v for n, v in tensors.items() if n in own and own[n].shape == v.shape}
+    absent = [n for n in own if n.startswith("encoder.") and n not in fits]
+    if absent:
+        raise ModelUnavailable(
+            f"The starting weights are of a network of another size: {absent[0]} does not fit."
+        )
+    network.load_state_dict(own | fits)
+    return StartReport(
+        "a file",
+        digest,
+        tuple(fits),
+        tuple(name for name in own if name not in fits),
+        tuple(name for name in tensors if name not in fits),
+        ("Continued from a network of the same kind.",),
     )
 
 

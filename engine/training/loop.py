@@ -95,10 +95,14 @@ class Trainer:
 
     def _run_epochs(self) -> None:
         settings = self.recipe.optimiser
-        self._objective = Objective(self.network, self.recipe)
-        self._module, self._optimiser = self.fabric.setup(self._objective, self.state.optimiser)
+        self.prepare()
         while self.state.epoch < settings.epochs and not self._is_stale():
             self._epoch()
+
+    def prepare(self) -> None:
+        """Hand network and optimiser to the processes that share the work; done once."""
+        self._objective = Objective(self.network, self.recipe)
+        self._module, self._optimiser = self.fabric.setup(self._objective, self.state.optimiser)
 
     def _is_stale(self) -> bool:
         patience = self.recipe.optimiser.patience
@@ -108,9 +112,8 @@ class Trainer:
         """Finish the present epoch, then validate and save."""
         state, started = self.state, time.monotonic()
         self.network.train()
-        for batch, seeds in self._batches():
-            self._step(batch, seeds)
-            self._journal_step()
+        for batch, seeds in self.batches():
+            self.step(batch, seeds)
             self._interrupt()
         train = {name: value / max(1, state.counted) for name, value in state.sums.items()}
         row = {"train": train | {"skipped": state.skipped}, "validation": self._validate()}
@@ -120,7 +123,7 @@ class Trainer:
         self._save()
         self._journal.epoch(state.epoch, state.step, row, is_best)
 
-    def _batches(self) -> Iterator[tuple[Batch, list[int]]]:
+    def batches(self) -> Iterator[tuple[Batch, list[int]]]:
         """What is left of the epoch: this process's share of each step, with its seeds."""
         state, data = self.state, self.recipe.data
         size = self.recipe.optimiser.batch_size
@@ -136,7 +139,7 @@ class Trainer:
             seeds = order.sample_seeds(self.recipe.seed, state.epoch, step, place * size)
             yield batch, seeds[rank::world]
 
-    def _step(self, batch: Batch, seeds: list[int]) -> None:
+    def step(self, batch: Batch, seeds: list[int]) -> None:
         """One step of the optimiser, or a counted refusal where it would not be finite."""
         state, settings = self.state, self.recipe.optimiser
         self._started = time.monotonic()
@@ -168,6 +171,7 @@ class Trainer:
             state.sums[name] = state.sums.get(name, 0.0) + value
         state.counted += 1
         state.step, state.position = state.step + 1, state.position + 1
+        self._journal_step()
 
     def _has_penalty(self) -> bool:
         return self.recipe.objective.generalisation != "none"

@@ -7,7 +7,16 @@ from importlib import import_module
 
 from tests.bench.common import HEAD
 
-BENCHES = ("maps", "explainers", "perturbations", "memory", "viewer", "opening", "start")
+BENCHES = (
+    "maps",
+    "explainers",
+    "perturbations",
+    "memory",
+    "viewer",
+    "opening",
+    "start",
+    "training",
+)
 
 
 def main(names: list[str]) -> int:

@@ -155,3 +155,18 @@ def test_a_hub_out_of_reach_is_said_in_one_sentence(monkeypatch):
     with pytest.raises(ModelUnavailable, match="out of reach") as refusal:
         start_from(network(), "vit_tiny_patch16_224")
     assert "hub.example" not in str(refusal.value)
+
+
+def test_a_network_of_our_own_is_continued(tmp_path):
+    before = network(num_classes=4)
+    with torch.no_grad():
+        for parameter in before.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    ours = network(num_classes=3)
+    report = start_from(ours, stored(before, tmp_path))
+    old, new = before.state_dict(), ours.state_dict()
+    assert all(torch.equal(new[name], old[name]) for name in report.taken)
+    assert all(name.endswith(("alone.weight", "alone.bias", "layers.3.weight", "layers.3.bias"))
+               for name in report.random) and report.random  # fmt: skip
+    with pytest.raises(ModelUnavailable, match="another size"):
+        start_from(network(depth=3), stored(before, tmp_path))
