@@ -190,6 +190,25 @@ def test_steps_that_are_not_finite_are_skipped_and_then_stop_the_run(
     assert all(torch.isfinite(value).all() for value in stored["network"].values())
 
 
+def test_bf16_stays_finite_over_two_hundred_steps(tmp_path: Path) -> None:
+    """Acceptance check 20, the part about training."""
+    recipe = tiny(
+        data__train_cases=32, optimiser__epochs=25, optimiser__precision="bf16",
+        data__validation_cases=8,
+    )  # fmt: skip
+    splits = {
+        "train": small_splits(recipe, 32)["train"],
+        "validation": small_splits(recipe)["test"],
+    }
+    trainer(recipe, splits, tmp_path).fit()
+    losses = [e["loss"] for e in RunFolder(tmp_path).events() if e["event"] == "step"]
+    assert len(losses) == 200 and all(loss is not None for loss in losses)
+    assert sum(losses[-20:]) < sum(losses[:20])
+    stored = read_checkpoint(tmp_path / LAST)
+    assert stored["skipped"] == 0
+    assert all(torch.isfinite(value).all() for value in stored["network"].values())
+
+
 def test_early_stopping_ends_a_run_that_gets_no_better(
     splits: dict[str, Source], tmp_path: Path
 ) -> None:
