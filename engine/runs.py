@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from engine.errors import Cancelled, Paused
 
@@ -37,8 +37,9 @@ class RunFolder:
         """Add one line to the stream; numbers that are not finite become null."""
         said = {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         line = json.dumps(_finite({**said, **facts}), ensure_ascii=False, default=_simple)
-        with (self.path / EVENTS).open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        with (self.path / EVENTS).open("ab+") as stream:
+            torn = b"" if _ends_whole(stream) else b"\n"  # a process was killed in mid-line
+            stream.write(torn + line.encode("utf-8") + b"\n")
 
     def events(self, after: int = 0) -> list[dict[str, Any]]:
         """What was said, from the line of this number on; a line half written is left for later."""
@@ -88,6 +89,14 @@ class RunFolder:
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])
+
+
+def _ends_whole(stream: BinaryIO) -> bool:
+    """Whether a file is empty, or ends with a whole line."""
+    if stream.seek(0, os.SEEK_END) == 0:
+        return True
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1) == b"\n"
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

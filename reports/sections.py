@@ -33,6 +33,7 @@ from reports.layout import (
 )
 
 PATCH_SIDE = 22 * mm
+INTERVAL = "_interval"
 LIMITS = (
     "Heat maps show association, not cause.",
     "A plausible map does not make a prediction right.",
@@ -258,12 +259,18 @@ def _measured(metrics: Mapping[str, Any]) -> str:
     for name, value in metrics.items():
         group = value if isinstance(value, Mapping) else {name: value}
         words = ", ".join(
-            f"{key.replace('_', ' ')} {_number(item)}"
+            f"{key.replace('_', ' ')} {_number(item)}{_bounds(group, key)}"
             for key, item in group.items()
-            if not isinstance(item, bool)
+            if not isinstance(item, bool) and not key.endswith(INTERVAL)
         )
         lines.append(f"{name.replace('_', ' ')}: {words}" if group is value else words)
     return "\n".join(lines)
+
+
+def _bounds(group: Mapping[str, Any], key: str) -> str:
+    """The 95 % interval of a figure, where the card states one."""
+    bounds = group.get(key + INTERVAL)
+    return f" (95 % {_number(bounds[0])} to {_number(bounds[1])})" if bounds else ""
 
 
 def _number(value: object) -> str:

@@ -35,6 +35,7 @@ def run(flags: Mapping[str, object], *, demonstration: bool, window: bool = Fals
     opener = desktop_opener() if window else webbrowser.open
     services = Services.open(settings, demonstration=demonstration)
     try:
+        services.supervise()
         _serve(services, settings, opener)
     finally:
         services.close()

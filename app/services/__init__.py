@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from app.auth import Accounts, User
+from app.services.adaptation import Adaptation
 from app.services.administration import Administration
 from app.services.benchmarks import Benchmarks
 from app.services.cases import Cases
 from app.services.context import GUEST, OPERATOR, Context
+from app.services.datasets import Datasets
 from app.services.demonstration import fill, warm_up
 from app.services.evidence import Evidence
 from app.services.intake import Intake
@@ -14,8 +16,11 @@ from app.services.layers import Layer
 from app.services.models import Models
 from app.services.probe import Probes
 from app.services.ratings import Agreement, Ratings
+from app.services.registry import Registry
 from app.services.reporting import Reporting
 from app.services.review import Review, Reviews
+from app.services.runs import Runs
+from app.services.training import Training
 from app.settings import Settings
 from app.store import Store
 
@@ -44,6 +49,11 @@ class Services:
         self.ratings = Ratings(context)
         self.reports = Reporting(context, self.review)
         self.administration = Administration(context)
+        self.runs = Runs(context)
+        self.datasets = Datasets(context)
+        self.training = Training(context)
+        self.adaptation = Adaptation(context)
+        self.registry = Registry(context)
 
     @classmethod
     def open(cls, settings: Settings, *, demonstration: bool) -> Services:
@@ -98,7 +108,12 @@ class Services:
         """Load the model ahead of its first use; run it in a thread of its own."""
         warm_up(self._context, self.review)
 
+    def supervise(self) -> None:
+        """Look after the runs from now on, in a thread of its own; for servers."""
+        self._context.supervisor.start()
+
     def close(self) -> None:
-        """End background work, and give the database back."""
+        """End background work, and give the database back; runs go on by themselves."""
+        self._context.supervisor.close()
         self._context.jobs.close()
         self.store.close()

@@ -9,6 +9,8 @@ from app.errors import NotFound
 from app.services.jobs import Jobs
 from app.services.layers import Memory
 from app.services.models import Models
+from app.services.shelf import Shelf
+from app.services.supervisor import Supervisor
 from app.settings import Settings
 from app.store import Store
 from engine.records import Case
@@ -33,9 +35,18 @@ class Context:
     demonstration: bool
     memory: Memory = field(default_factory=lambda: Memory(PIXEL_MEMORY))
     jobs: Jobs = field(init=False)
+    shelf: Shelf = field(init=False)
+    supervisor: Supervisor = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "jobs", Jobs(between=self.models.turnstile.give_way))
+        made = {
+            "jobs": Jobs(between=self.models.turnstile.give_way),
+            "shelf": Shelf(self.store, self.settings.workspace / "models"),
+            "supervisor": Supervisor(self.store, self.settings),
+        }
+        for name, part in made.items():
+            object.__setattr__(self, name, part)
+        self.models.connect(self.store, self.shelf.folder)
 
     def case(self, case_id: str) -> Case:
         """A case with its pixels, kept in memory while there is room, for pages that ask often.

@@ -63,7 +63,9 @@ class Workshop:
         asked = quick() if wanted is None else wanted
         if this.number is not None and not self._missing(this, asked) and self._is_known(this):
             return this
-        return self._context.models.run(lambda system: self._complete(system, this, asked))
+        return self._context.models.run(
+            lambda system: self._complete(system, this, asked), this.card.name
+        )
 
     def _complete(self, system: System, this: About, wanted: Wanted) -> About:
         from engine.workflow import explain
@@ -122,7 +124,7 @@ class Workshop:
                 raise IncompatibleExplainer(analysis.refused[method])
             return self._keep(self._renewed(this), analysis)[1][0]
 
-        return self._context.models.run(work, background=True)
+        return self._context.models.run(work, this.card.name, background=True)
 
     def measure(self, this: About, rows: Sequence[ExplanationRow], progress: Progress) -> None:
         """Score stored maps, and keep the scores."""
@@ -132,6 +134,7 @@ class Workshop:
         explanations = [self.explanation(row) for row in rows]
         found = self._context.models.run(
             lambda system: measure(system, this.case, explanations, this.asked, progress=progress),
+            this.card.name,
             background=True,
         )
         for row in rows:
@@ -145,6 +148,7 @@ class Workshop:
         def work(names: Sequence[str], part: Progress) -> None:
             found = self._context.models.run(
                 lambda system: stability(system, this.case, names, this.asked, progress=part),
+                this.card.name,
                 background=True,
             )
             for name in names:
@@ -160,6 +164,7 @@ class Workshop:
         def work(names: Sequence[str], part: Progress) -> None:
             made = self._context.models.run(
                 lambda system: sanity(system, this.case, names, this.asked, progress=part),
+                this.card.name,
                 background=True,
             )
             for name in names:

@@ -268,6 +268,7 @@ class Probes:
                 frames=prediction.frames,
                 progress=progress,
             ),
+            prediction.model,
             background=progress is not None,
         )
         return make_answer(case, found, asked, prediction.frames[asked.image])

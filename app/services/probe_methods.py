@@ -55,7 +55,7 @@ def _reasons(context: Context, card: ModelCard, with_text: bool) -> dict[str, st
 
     found: dict[str, str] = context.memory.get(
         ("probe methods", card.weights_digest, with_text),
-        lambda: context.models.run(ask),
+        lambda: context.models.run(ask, card.name),
         lambda made: 100 * len(made),
     )
     return found

@@ -12,7 +12,7 @@ import numpy as np
 
 from app.auth import Role, User, requires
 from app.auth.roles import check
-from app.errors import InvalidInput
+from app.errors import InvalidInput, StaleRecord
 from app.services.context import GUEST, Context
 from app.services.layers import Layer, layer
 from app.services.review import METHODS
@@ -28,6 +28,10 @@ COLUMNS = (
     "case_id", "reader_id", "question_id", "question_text", "method", "target", "answer_status",
     "answer", "comment", "revision", "submitted_at", "model_hash",
 )  # fmt: skip
+OTHER_MODEL = (
+    "Another model is in use since this map was shown, so the answer was not saved; please open "
+    "the case again."
+)
 FORMULA_STARTS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")  # with their full-width forms
 
 
@@ -62,11 +66,16 @@ class Ratings:
         *,
         method: str,
         target: str,
+        weights: str | None = None,
     ) -> dict[str, Any]:
-        """Value of the rating form: questions, the reader's own answers, progress."""
+        """Value of the rating form: questions, the reader's own answers, progress.
+
+        Args:
+            weights: Digest of the weights whose maps are on the screen; the active ones when None.
+        """
         who = check(user, Role.READER)
         self._context.require_sight(who, case_id)
-        weights_digest, methods = self._made(case_id, target, method)
+        weights_digest, methods = self._made(case_id, target, method, weights)
         mine = [
             rating
             for rating in self._context.store.current_ratings(reader=who.name)
@@ -84,19 +93,22 @@ class Ratings:
             "methods": [{"id": name, "title": title} for name, title in methods],
             "method": method,
             "target": target,
+            "weights": weights_digest,
             "answers": {rating.question: _answer(rating) for rating in shown},
             "history": {rating.question: rating.revision for rating in shown},
             "progress": {"rated": len({rating.case for rating in mine}), "cases": len(cases)},
             "error": "",
         }
 
-    def _made(self, case_id: str, target: str, method: str) -> tuple[str, list[tuple[str, str]]]:
-        """Digest of the active model, and the maps it made of a target, as (id, title).
+    def _made(
+        self, case_id: str, target: str, method: str, weights: str | None
+    ) -> tuple[str, list[tuple[str, str]]]:
+        """Digest of the weights, and the maps they made of a target, as (id, title).
 
         Beside the usual maps, the one that is asked for is listed.
         """
         try:
-            digest = self._context.models.card().weights_digest
+            digest = weights or self._context.models.card().weights_digest
         except EngineError:
             return "", []
         found = {
@@ -124,13 +136,18 @@ class Ratings:
         value: int | None,
         comment: str,
         revision: int,
+        weights: str = "",
     ) -> Rating:
         """Save one answer on a map that was really made for this case; a change is a new row.
+
+        Args:
+            weights: Digest of the weights that made the map on the screen; those of the model in
+                use when empty.
 
         Raises:
             InvalidInput: Unknown question or map, or a value that does not fit.
             NotFound: No such case, or not the user's.
-            StaleRecord: The answer was changed in another window.
+            StaleRecord: The answer was changed in another window, or another model serves by now.
         """
         who, context = check(user, Role.READER), self._context
         context.require_sight(who, case)
@@ -139,6 +156,8 @@ class Ratings:
         if status not in set(AnswerStatus):
             raise InvalidInput("The answer is neither a number nor 'cannot judge'.")
         digest = context.models.card().weights_digest
+        if weights not in ("", digest):
+            raise StaleRecord(OTHER_MODEL)
         made = context.store.explanations(case, digest)
         if not any((row.method, row.target) == (method, target) for row in made):
             raise InvalidInput("This map was not made for this case, so it cannot be rated.")

@@ -140,7 +140,9 @@ class Reviews:
         stored = self._stored(case.id, card, target)
         if stored is not None:
             return stored
-        return self._context.models.run(lambda system: self._compute(case, card, target, system))
+        return self._context.models.run(
+            lambda system: self._compute(case, card, target, system), card.name
+        )
 
     def _stored(self, case_id: str, card: ModelCard, target: str | None) -> Result | None:
         found = self._context.store.latest_prediction(case_id, card.weights_digest)

@@ -10,14 +10,19 @@ from app.store.rows import (
     ReportInfo,
 )
 from app.store.store import Store
+from app.store.work import ActivationInfo, DatasetInfo, ModelInfo, RunInfo
 
 __all__ = [
+    "ActivationInfo",
     "AuditEntry",
     "CaseStatus",
     "CaseSummary",
+    "DatasetInfo",
     "EvidenceRow",
     "ExplanationRow",
     "MapInfo",
+    "ModelInfo",
     "ReportInfo",
+    "RunInfo",
     "Store",
 ]

@@ -10,13 +10,27 @@ from app.store.accounts import AccountRows
 from app.store.audit import AuditTrail
 from app.store.cases import Cases
 from app.store.database import BUSY_MS
+from app.store.datasets import DatasetRows
 from app.store.evidence import EvidenceRows
+from app.store.models import ModelRows
 from app.store.ratings import Ratings
 from app.store.reports import Reports
 from app.store.results import Results
+from app.store.runs import RunRows
 
 
-class Store(Cases, Results, EvidenceRows, Ratings, Reports, AccountRows, AuditTrail):
+class Store(
+    Cases,
+    Results,
+    EvidenceRows,
+    Ratings,
+    Reports,
+    RunRows,
+    DatasetRows,
+    ModelRows,
+    AccountRows,
+    AuditTrail,
+):
     """Records in, records out; each call is one transaction. Safe to share between threads.
 
     Args:

@@ -131,6 +131,7 @@ class _Page:
     def rate(self, user: User, event: gr.EventData) -> dict[str, Any]:
         """Save one answer and give the form back as stored."""
         data, problem, version = event._data, "", self.stamp()
+        weights = str(data.get("weights") or "")
         try:
             self._services.ratings.rate(
                 user,
@@ -142,11 +143,16 @@ class _Page:
                 value=None if data.get("value") is None else int(data["value"]),
                 comment=str(data.get("comment") or ""),
                 revision=int(data.get("revision") or 0),
+                weights=weights,
             )
         except AppError as error:
             problem = str(error)
         form: dict[str, Any] = self._services.ratings.form(
-            user, str(data["case"]), method=str(data["method"]), target=str(data["target"])
+            user,
+            str(data["case"]),
+            method=str(data["method"]),
+            target=str(data["target"]),
+            weights=weights or None,
         )
         return form | {"error": problem, "version": version}
 

@@ -59,7 +59,7 @@ function ratingWantsKeys() {
 function ratingDraft(form, question) {
   const key = `${form.key}\n${question}`, { value } = form;
   if (!form.drafts.has(key)) {
-    const place = { question, case: value.case, method: value.method, target: value.target };
+    const place = { question, case: value.case, method: value.method, target: value.target, weights: value.weights || '' };
     form.drafts.set(key, { place, held: ratingAnswer(null), wish: null, flight: null, timer: 0, watch: 0, error: '', versions: 0 });
   }
   return form.drafts.get(key);
@@ -201,7 +201,7 @@ function ratingTake(form, value) {
   const known = Boolean(value && value.case && (value.methods || []).length && (value.questions || []).length);
   form.part.empty.hidden = known;
   form.part.body.hidden = !known;
-  const key = known ? JSON.stringify([value.case, value.reader, value.method, value.target]) : '';
+  const key = known ? JSON.stringify([value.case, value.reader, value.method, value.target, value.weights]) : '';
   const moved = key !== form.key, old = form.value;
   if (known && moved && old && value.version < old.version && ratingInFlight(form, key)) { ratingLate(form, value, key); return; }
   if (moved) ratingLeave(form);

@@ -86,6 +86,7 @@ def phantom_source(
     sizes: tuple[int, int],
     cells: int,
     *,
+    grades: Sequence[str] | None = None,
     sites: Sequence[Site] | None = None,
     cache: Path | None = None,
     workers: int = 2,
@@ -97,6 +98,7 @@ def phantom_source(
     Args:
         first_seed: As in `SPLITS`. count: Cases, >= 1. classes: Class names by label.
         sizes: Sides of the mammogram and pathology inputs. cells: Side of the mask grid.
+        grades: Classes that have a grade, lowest first; the generator's own when None.
         sites: Hospitals, equally often; None draws from `SITES`.
         cache: Folder for the arrays. workers: Processes; 0 works in this one.
     """
@@ -116,6 +118,9 @@ def phantom_source(
         arrays = _made(make, seeds, workers)
         if stored is not None:
             _store(stored, arrays)
+    if grades is not None:
+        levels = [grades.index(name) if name in grades else -1 for name in classes]
+        arrays["grade"] = np.array(levels, np.int64)[arrays["label"]]
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
     batch = Batch(**tensors, index=torch.arange(count))
     return ArraySource(batch, names, tuple(classes))

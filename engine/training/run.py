@@ -84,6 +84,12 @@ def precision_of(recipe: Recipe) -> Any:
     return "bf16-mixed" if recipe.optimiser.precision == "bf16" else "32-true"
 
 
+def network_table(recipe: Recipe) -> dict[str, Any]:
+    """Arguments of the network, with as many classes and grades as the recipe names."""
+    counts = {"num_classes": len(recipe.classes), "num_grades": max(2, len(recipe.grades))}
+    return {**recipe.network, **counts}
+
+
 def built(recipe: Recipe) -> BreastCancerDiagnosisModel:
     """The network of a recipe, seeded, with the weights that it starts from.
 
@@ -93,13 +99,7 @@ def built(recipe: Recipe) -> BreastCancerDiagnosisModel:
     """
     torch.manual_seed(recipe.seed)
     try:
-        network = MODELS[recipe.system].build(
-            {
-                **recipe.network,
-                "num_classes": len(recipe.classes),
-                "num_grades": max(2, len(recipe.grades)),
-            }
-        )
+        network = MODELS[recipe.system].build(network_table(recipe))
     except (TypeError, ValueError) as error:
         raise InvalidRecipe(f"The [network] table does not fit the system: {error}.") from None
     if not isinstance(network, BreastCancerDiagnosisModel):
@@ -145,7 +145,7 @@ def _train(
         metrics = test_figures(best, splits.test, fabric.device, recipe)
         digest = save_weights(best, folder / f"{recipe.name}.safetensors")
         facts = card_facts(recipe, splits, trainer)
-        card.write_text(card_text(_with_limits(recipe), facts, metrics, digest), "utf-8")
+        card.write_text(card_text(_as_carded(recipe), facts, metrics, digest), "utf-8")
         run.say("finished", card=card.name, metrics=metrics)
     fabric.barrier()
     return card
@@ -156,10 +156,12 @@ def recipe_digest(recipe: Recipe) -> str:
     return hashlib.sha256(recipe_toml(recipe).encode("utf-8")).hexdigest()
 
 
-def _with_limits(recipe: Recipe) -> Recipe:
+def _as_carded(recipe: Recipe) -> Recipe:
+    """The recipe as its card states it: the network whole, and what the pairing limits."""
+    limits = recipe.limits
     if recipe.data.source == "manifest" and recipe.data.pairing == "label":
-        return replace(recipe, limits=(*recipe.limits, ARTIFICIAL))
-    return recipe
+        limits = (*limits, ARTIFICIAL)
+    return replace(recipe, limits=limits, network=network_table(recipe))
 
 
 def card_facts(recipe: Recipe, splits: Splits, trainer: Trainer) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def _phantoms(
                 recipe.classes,
                 sizes,
                 cells,
+                grades=recipe.grades,
                 sites=test if name == "test" else usual,
                 cache=folder / "phantoms",
                 workers=processes if count >= WORTH_PROCESSES else 0,

@@ -20,8 +20,8 @@ from engine.models import MODELS
 from engine.models.weights import save_weights
 from engine.phantoms import phantom_case
 from engine.records import Case
-from engine.training.recipes import Recipe
-from engine.training.run import card_text
+from engine.training.card import card_text
+from engine.training.recipes import DataRecipe, OptimiserRecipe, Recipe
 
 torch.set_num_threads(1)  # nets this small only lose by sharing the processor
 
@@ -55,11 +55,8 @@ def recipe(**changes: object) -> Recipe:
         training_data="Nothing.",
         limits=("It knows nothing.",),
         seed=5,
-        train_cases=8,
-        validation_cases=8,
-        test_cases=8,
-        epochs=2,
-        batch_size=4,
+        data=DataRecipe(train_cases=8, validation_cases=8, test_cases=8, workers=0),
+        optimiser=OptimiserRecipe(epochs=2, batch_size=4, precision="32"),
     )
     return replace(small, **changes)
 
@@ -76,7 +73,7 @@ def write_model(folder: Path, leading: str = "Benign") -> Path:
         network.classification.layers[-1].bias.copy_(bias)
     digest = save_weights(network, folder / f"{NAME}.safetensors")
     card = folder / f"{NAME}.toml"
-    card.write_text(card_text(recipe(), {"untrained": {"cases": 0}}, digest), "utf-8")
+    card.write_text(card_text(recipe(), {}, {"untrained": {"cases": 0}}, digest), "utf-8")
     return folder
 
 

@@ -303,6 +303,28 @@ def test_a_run_writes_a_card_and_weights_that_load_again(
     assert dict(again.probabilities) == dict(predict(system, case).probabilities)
 
 
+def test_a_card_of_three_classes_loads_again(tmp_path: Path) -> None:
+    recipe = tiny(
+        classes=("Normal", "Benign", "Invasive"), grades=("Benign", "Invasive"),
+        data__train_cases=9, data__validation_cases=6, data__test_cases=6, optimiser__epochs=1,
+    )  # fmt: skip
+    train(recipe, tmp_path, CPU)
+    system = load_system("tiny", device="cpu", folder=tmp_path)
+    case = phantom_case(4, "Benign", height=128, width=128, tile=128)
+    assert set(predict(system, case).probabilities) == {"Normal", "Benign", "Invasive"}
+
+
+def test_a_line_that_was_torn_costs_no_other(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.say("started")
+    with (tmp_path / "events.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"event": "st')
+    assert [event["event"] for event in folder.events()] == ["started"]
+    folder.say("resumed", loss=float("nan"))
+    assert [event["event"] for event in folder.events()] == ["started", "resumed"]
+    assert folder.events()[1]["loss"] is None
+
+
 def command(recipe: Path, out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "engine.training", str(recipe), "--out", str(out), *more]
 

@@ -1,0 +1,142 @@
+"""Models as the administrator sees them: where from, whether they serve, and what keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import NotFound
+from app.services.context import Context
+from app.services.run_views import ModelView
+from app.store import ActivationInfo, ModelInfo
+from engine.cards import DEFAULT_MODEL, cards_folder, known_cards
+from engine.errors import ModelUnavailable
+
+OPEN = ("queued", "running", "pausing", "paused", "cancelling")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What all views of models depend on, asked for once."""
+
+    shipped: frozenset[str]
+    models: Mapping[str, ModelInfo]
+    activations: Sequence[ActivationInfo]
+    active: str
+    before: str
+    ratings: Mapping[str, int]
+    needed: frozenset[str]
+
+
+def shown(context: Context) -> Shown:
+    """What is known now."""
+    store = context.store
+    shipped = frozenset(known_cards(cards_folder()))
+    models = {info.name: info for info in store.models()}
+    activations = store.activations()
+    stack = served(activations, {*shipped, *models})
+    needed = [run.settings.get(key) for run in store.runs(OPEN) for key in ("model", "a", "b")]
+    return Shown(
+        shipped,
+        models,
+        activations,
+        stack[-1],
+        stack[-2] if len(stack) > 1 else "",
+        store.ratings_by_weights(),
+        frozenset(str(name) for name in needed if name),
+    )
+
+
+def served(activations: Sequence[ActivationInfo], installed: set[str]) -> list[str]:
+    """Models that have served, the present one last; each roll-back takes the last one off.
+
+    Models that are deleted by now are left out, as are repetitions.
+
+    Args:
+        activations: Oldest first. installed: Names of all models.
+    """
+    stack = [DEFAULT_MODEL]
+    for change in activations:
+        if change.kind == "roll_back":
+            while len(stack) > 1 and stack[-1] != change.model:
+                stack.pop()
+        if stack[-1] != change.model:
+            stack.append(change.model)
+    known = [name for name in stack[:-1] if name in installed] + stack[-1:]
+    return [name for n, name in enumerate(known) if n == 0 or known[n - 1] != name]
+
+
+def model_views(context: Context) -> list[ModelView]:
+    """All models, the active one first, then the newest."""
+    now = shown(context)
+    views = [_view(context, now, name) for name in {*now.shipped, *now.models}]
+    views.sort(key=lambda view: view.name)
+    views.sort(key=lambda view: "" if view.created is None else str(view.created), reverse=True)
+    return sorted(views, key=lambda view: view.state != "active")
+
+
+def model_view(context: Context, name: str) -> ModelView:
+    """One model.
+
+    Raises:
+        NotFound: There is no such model.
+    """
+    now = shown(context)
+    if name not in now.shipped and name not in now.models:
+        raise NotFound("There is no such model.")
+    return _view(context, now, name)
+
+
+def _view(context: Context, now: Shown, name: str) -> ModelView:
+    info = None if name in now.shipped else now.models[name]
+    title, version, digest, metrics, facts, problem = name, "", "", {}, {}, ""
+    try:
+        card = context.models.card(name)
+        title, version, digest = card.title, card.version, card.weights_digest
+        metrics, facts = dict(card.metrics), dict(card.facts)
+    except ModelUnavailable as error:
+        digest, problem = "" if info is None else info.digest, str(error)
+    ratings = now.ratings.get(digest, 0)
+    why_not = _why_not(now, name, ratings)
+    made: Any = {
+        "origin": "shipped" if info is None else info.origin,
+        "state": _state(now, name),
+        "metrics": metrics,
+        "facts": facts,
+    }
+    return ModelView(
+        **made,
+        name=name,
+        title=title,
+        version=version,
+        digest=digest,
+        created=None if info is None else info.created,
+        parent="" if info is None else info.parent,
+        run_id=None if info is None else info.run_id,
+        ratings=ratings,
+        deletable=not why_not,
+        why_not=why_not,
+        problem=problem,
+    )
+
+
+def _state(now: Shown, name: str) -> str:
+    if name == now.active:
+        return "active"
+    if name in now.shipped:
+        return "available"
+    return "retired" if any(change.model == name for change in now.activations) else "candidate"
+
+
+def _why_not(now: Shown, name: str, ratings: int) -> str:
+    """Why a model may not be deleted, in one sentence; empty when it may."""
+    if name in now.shipped:
+        return "It ships with Lightbox."
+    if name == now.active:
+        return "It is the model in use."
+    if name == now.before:
+        return "It is the model that a roll-back would return to."
+    if ratings:
+        return "Readers have rated its maps, and their answers are tied to its weights."
+    return "A run that is not over needs it." if name in now.needed else ""

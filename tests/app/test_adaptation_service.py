@@ -1,0 +1,223 @@
+"""Adaptations: chosen cases, an outcome that is judged, and a candidate or nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from app.auth import User
+from app.errors import InvalidInput, NotAllowed, NotFound
+from app.services import Services
+from app.services.run_views import BeforeAfter
+from engine.datasets.writing import write_phantom_manifest
+from engine.errors import ModelUnavailable
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+kit, admin = _load("small_model"), _load("admin_world")
+ANN, CHIEF, SHIPPED = kit.ANN, kit.CHIEF, kit.NAME
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return kit.write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def small(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit.use(monkeypatch, model)
+    admin.quicken(monkeypatch)
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    made = kit.open_services(tmp_path / "workspace")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cases(services: Services) -> list[str]:
+    return [
+        services.intake.keep(CHIEF, kit.small_case(seed, label), source="upload")
+        for seed, label in ((5, "Invasive"), (6, "Normal"), (7, "Benign"))
+    ]
+
+
+def kept(services: Services, number: int, **changes: Any) -> None:
+    """Change what an adaptation reported."""
+    result = services.store.run_result(number)
+    services.store.keep_run_result(number, {**result, **changes})
+
+
+def done(services: Services, cases: list[str], steps: int = 2, **more: Any) -> int:
+    """An adaptation that came to its end; its run."""
+    view = services.adaptation.start(CHIEF, "", cases, "tent", steps, **more)
+    ended = admin.do(services, view.id)
+    assert ended.state == "done", ended.message
+    kept(services, view.id, rolled_back="")
+    return view.id
+
+
+def test_methods_and_cases_are_told(services: Services, cases: list[str]) -> None:
+    assert [name for name, _ in services.adaptation.methods(CHIEF)] == ["eata", "tent", "sar"]
+    assert {case for case, _ in services.adaptation.cases(CHIEF)} == set(cases)
+    assert all(label.startswith(case) for case, label in services.adaptation.cases(CHIEF))
+
+
+def test_what_cannot_be_started(services: Services, cases: list[str]) -> None:
+    def refused(words: str, kind: type[Exception] = InvalidInput, **changes: Any) -> None:
+        asked = {"model": "", "case_ids": cases, "method": "eata", "steps": 3} | changes
+        with pytest.raises(kind, match=words):
+            services.adaptation.start(CHIEF, **asked)
+
+    refused("choose the cases", case_ids=[])
+    refused("does not exist", case_ids=[*cases, "none"])
+    refused("no such method", method="magic")
+    for steps in (0, -1, 1001, True):
+        refused("from 1 to 1000", steps=steps)
+    refused("phantoms or a data set", source="cloud")
+    refused("no such data set", NotFound, source=9)
+    refused("no model card", ModelUnavailable, model="none")
+    assert services.runs.list(CHIEF) == []
+
+
+def test_an_outcome_is_told_and_accepted(services: Services, cases: list[str]) -> None:
+    served = services.models.card()
+    before = (services.models.folder(SHIPPED) / served.weights).read_bytes()
+    view = services.adaptation.start(CHIEF, "", [*cases, cases[0]], "eata", 2)
+    with pytest.raises(NotFound, match="not done yet"):
+        services.adaptation.outcome(CHIEF, view.id)
+    ended = admin.do(services, view.id)
+    assert ended.state == "done", ended.message
+    made = services.adaptation.outcome(CHIEF, view.id)
+    assert (made.model, made.method, made.cases) == (SHIPPED, "eata", 3)
+    assert sum(made.histogram_before.values()) == sum(made.histogram_after.values()) == 3
+    assert set(made.histogram_before) == set(kit.CLASSES)
+    assert made.entropy.before is not None and made.sensitivity.before is not None
+    assert made.accuracy.before is not None and made.accuracy.before_low is not None
+    assert made.accuracy.before_low <= made.accuracy.before <= (made.accuracy.before_high or 0)
+    assert (services.models.folder(SHIPPED) / served.weights).read_bytes() == before
+    assert services.models.card() == served
+
+
+def test_a_candidate_is_made_once_and_serves_when_activated(
+    services: Services, cases: list[str]
+) -> None:
+    number = done(services, cases)
+    assert services.adaptation.outcome(CHIEF, number).can_accept
+    for name in ("", "Bad name", "../x"):
+        with pytest.raises(InvalidInput, match="name of a model"):
+            services.adaptation.accept(CHIEF, number, name)
+    with pytest.raises(InvalidInput, match="of this name already"):
+        services.adaptation.accept(CHIEF, number, SHIPPED)
+    made = services.adaptation.accept(CHIEF, number, "fitted")
+    assert (made.origin, made.state, made.parent, made.run_id) == (
+        "adapted", "candidate", SHIPPED, number,
+    )  # fmt: skip
+    assert services.models.active == SHIPPED
+    assert services.adaptation.outcome(CHIEF, number).accepted == "fitted"
+    assert services.runs.view(CHIEF, number).result == "fitted"
+    for call in (lambda: services.adaptation.accept(CHIEF, number, "again"),
+                 lambda: services.adaptation.discard(CHIEF, number)):  # fmt: skip
+        with pytest.raises(InvalidInput):
+            call()
+    services.registry.activate(CHIEF, "fitted")
+    services.review.open(ANN, cases[0])
+    assert services.store.latest_prediction(cases[0], made.digest) is not None
+    assert services.registry.roll_back(CHIEF).name == SHIPPED
+    said = [row.action for row in services.administration.audit(CHIEF)]
+    assert {"adaptation_accept", "model_install", "run_adaptation"} <= set(said)
+
+
+def test_what_was_rolled_back_or_discarded_is_not_accepted(
+    services: Services, cases: list[str]
+) -> None:
+    number = done(services, cases)
+    kept(services, number, rolled_back="The answers have collapsed.")
+    made = services.adaptation.outcome(CHIEF, number)
+    assert made.rolled_back == "The answers have collapsed." and not made.can_accept
+    with pytest.raises(InvalidInput, match="taken back by its guard"):
+        services.adaptation.accept(CHIEF, number, "fitted")
+    kept(services, number, rolled_back="")
+    services.adaptation.discard(CHIEF, number)
+    assert services.adaptation.outcome(CHIEF, number).discarded
+    with pytest.raises(InvalidInput, match="accepted or discarded"):
+        services.adaptation.accept(CHIEF, number, "fitted")
+    assert services.store.models() == []
+    folder = services._context.supervisor.folder(number).path
+    assert not (folder / "candidate").exists()
+
+
+def test_changed_predictions_come_with_their_pictures(services: Services, cases: list[str]) -> None:
+    number = done(services, cases)
+    rows = [
+        {"case": cases[0], "before": [0.7, 0.1, 0.1, 0.1], "after": [0.2, 0.6, 0.1, 0.1],
+         "changed": True},
+        {"case": cases[1], "before": [0.7, 0.1, 0.1, 0.1], "after": [0.8, 0.1, 0.1, 0.0],
+         "changed": False},
+        {"case": "LB-gone", "before": [0.0, 0.1, 0.8, 0.1], "after": [0.2, 0.1, 0.1, 0.6],
+         "changed": True},
+    ]  # fmt: skip
+    kept(services, number, rows=rows, source=None, accuracy=None)
+    made = services.adaptation.outcome(CHIEF, number)
+    first, second = made.changed
+    assert (first.case_id, first.before, first.after) == (cases[0], "Normal", "Benign")
+    assert (first.before_share, first.after_share) == (0.7, 0.6)
+    assert first.picture.startswith(b"\x89PNG") and second.picture == b""
+    assert made.sensitivity == made.accuracy == BeforeAfter(None, None)
+
+
+def test_a_data_set_can_guard(services: Services, cases: list[str], tmp_path: Path) -> None:
+    path = write_phantom_manifest(tmp_path / "set", 32, height=128, width=128, tile=128)
+    data = services.datasets.register(CHIEF, "Phantoms", str(path))
+    admin.do(services, data.run_id)
+    number = done(services, cases, source=data.id)
+    made = services.adaptation.outcome(CHIEF, number)
+    assert made.source_accuracy.before is not None and made.divergence is not None
+    run = services.registry.compare(CHIEF, SHIPPED, services.adaptation.accept(
+        CHIEF, number, "fitted").name, str(data.id))  # fmt: skip
+    assert admin.do(services, run.id).state == "done"
+    found = services.registry.comparison(CHIEF, run.id)
+    assert found.source == "the test cases of “Phantoms”" and 0 < found.cases < 32
+
+
+def test_a_cancelled_adaptation_leaves_nothing(services: Services, cases: list[str]) -> None:
+    number = services.adaptation.start(CHIEF, "", cases, "sar", 5).id
+    info = admin.begin(services, number)
+    folder = services._context.supervisor.folder(number)
+    folder.ask("cancel")
+    bench = admin.Bench.open(services.settings, services.store)
+    code = admin.work._finish(bench, info, folder)
+    assert code == 76 and admin.end(services, info, code).state == "cancelled"
+    with pytest.raises(NotFound):
+        services.adaptation.outcome(CHIEF, number)
+    assert not (folder.path / "candidate").exists()
+
+
+def test_adaptations_are_for_administrators(services: Services, cases: list[str]) -> None:
+    service = services.adaptation
+    calls: tuple[Callable[[User | None], Any], ...] = (
+        lambda user: service.methods(user), lambda user: service.cases(user),
+        lambda user: service.start(user, "", cases, "eata", 3),
+        lambda user: service.outcome(user, 1), lambda user: service.accept(user, 1, "x"),
+        lambda user: service.discard(user, 1),
+    )  # fmt: skip
+    for call in calls:
+        for user in (None, ANN):
+            with pytest.raises(NotAllowed):
+                call(user)
