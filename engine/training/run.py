@@ -16,7 +16,7 @@ from engine.errors import InvalidRecipe
 from engine.models.base import MODELS
 from engine.models.breast import BreastCancerDiagnosisModel
 from engine.models.starting import start_from
-from engine.models.weights import save_weights
+from engine.models.weights import save_weights, sha256_of
 from engine.runs import RunFolder
 from engine.training.card import card_text
 from engine.training.checkpoints import FULL, TrainingFailed
@@ -175,15 +175,24 @@ def card_facts(recipe: Recipe, splits: Splits, trainer: Trainer) -> dict[str, An
         "steps": state.step,
         "skipped_steps": state.skipped,
         "batch_size": recipe.optimiser.batch_size,
+        "learning_rate": recipe.optimiser.learning_rate,
         "train_cases": len(splits.train),
         "validation_cases": len(splits.validation),
         "test_cases": len(splits.test),
         "train_patients": len(set(splits.train.patients.tolist())),
         "sites": list(splits.train.site_names),
-        "start": recipe.start.weights.replace("\\", "/").rsplit("/", 1)[-1] or "random weights",
+        "start": _start(recipe.start.weights),
         "train_data": splits.train.digest,
         "test_data": splits.test.digest,
     }
+
+
+def _start(weights: str) -> str:
+    """What the training started from, in words; a file by its digest, never by its place."""
+    if not weights:
+        return "random weights"
+    path = Path(weights)
+    return f"weights of SHA-256 {sha256_of(path)}" if path.is_file() else weights
 
 
 def test_figures(
