@@ -53,7 +53,8 @@ def variant(recipe: Recipe, method: str, held_out: str, seed: int) -> Recipe:
 def cell(recipe: Recipe, folder: Path, phantoms: Path, device: torch.device) -> dict[str, Any]:
     """Train one cell, and measure it at the sites it knows and at the one it does not.
 
-    The weights are chosen by the validation split of the known sites alone.
+    The weights are chosen by the validation split of the known sites alone; figures of known sites
+    are of that split, so a little optimistic.
     """
     stored = folder / "result.json"
     if stored.is_file():
@@ -75,7 +76,9 @@ def cell(recipe: Recipe, folder: Path, phantoms: Path, device: torch.device) -> 
         for pathology in (True, False):
             name = f"{place}_{'both' if pathology else 'mammogram'}"
             found[name] = measure(best, source, device, pathology=pathology)
-    stored.write_text(json.dumps(found), "utf-8")
+    draft = stored.with_suffix(".partial")
+    draft.write_text(json.dumps(found), "utf-8")
+    draft.replace(stored)
     return found
 
 
@@ -99,8 +102,8 @@ def table(found: Mapping[str, list[dict[str, Any]]]) -> str:
     """Mean and standard deviation over seeds of the mean over held-out sites, as Markdown."""
     columns = ("unseen_both", "unseen_mammogram", "known_both", "known_mammogram")
     titles = (
-        "unseen site, both images", "unseen site, mammogram", "known sites, both images",
-        "known sites, mammogram",
+        "unseen site, both images", "unseen site, mammogram",
+        "known sites (validation), both images", "known sites (validation), mammogram",
     )  # fmt: skip
     lines = []
     for figure in FIGURES:
