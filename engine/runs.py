@@ -11,7 +11,9 @@ import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from engine.errors import Cancelled, Paused
@@ -20,6 +22,8 @@ EVENTS, CONTROL, LOG = "events.jsonl", "control", "log.txt"
 PAUSE, CANCEL = "pause", "cancel"
 PAUSED_CODE, CANCELLED_CODE = 75, 76
 """Exit codes of a computation that rests, and of one that was ended."""
+UNREAD: Mapping[str, Any] = MappingProxyType({"event": ""})
+"""What stands for a line that was torn when a process was killed in its midst."""
 
 
 class RunFolder:
@@ -42,13 +46,17 @@ class RunFolder:
             stream.write(torn + line.encode("utf-8") + b"\n")
 
     def events(self, after: int = 0) -> list[dict[str, Any]]:
-        """What was said, from the line of this number on; a line half written is left for later."""
+        """What was said, from the line of this number on; a line half written is left for later.
+
+        A line that cannot be read counts too, as `UNREAD`, so that `after` may be the number of
+        events known so far.
+        """
         try:
-            text = (self.path / EVENTS).read_text("utf-8", errors="replace")
+            with (self.path / EVENTS).open("rb") as stream:
+                lines = list(islice(stream, after, None))
         except FileNotFoundError:
             return []
-        whole = text[: text.rfind("\n") + 1].splitlines()[after:]
-        return [said for line in whole if (said := _parsed(line)) is not None]
+        return [_parsed(line) for line in lines if line.endswith(b"\n")]
 
     def ask(self, word: str) -> None:
         """Ask the computation to `PAUSE` or to `CANCEL`."""
@@ -99,12 +107,12 @@ def _ends_whole(stream: BinaryIO) -> bool:
     return stream.read(1) == b"\n"
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return said if isinstance(said, dict) else None
+        said = json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        said = None
+    return said if isinstance(said, dict) else dict(UNREAD)
 
 
 def _finite(value: Any) -> Any:

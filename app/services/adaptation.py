@@ -27,6 +27,8 @@ TITLES = {
     "tent": "TENT: minimises entropy on all cases",
     "sar": "SAR: minimises entropy sharpness-aware, and recovers from collapse",
 }
+JUDGED = "This adaptation was accepted or discarded before."
+DISCARDED = "Its outcome was discarded."
 MOST_STEPS = 1000
 MOST_CASES = 1000
 
@@ -127,14 +129,18 @@ class Adaptation:
             raise InvalidInput(
                 "This adaptation was taken back by its guard, so that there is nothing to accept."
             )
-        if run.model or report.get("discarded"):
-            raise InvalidInput("This adaptation was accepted or discarded before.")
+        context.shelf.require_free(name)
+        if report.get("discarded") or not self._claim(run.id, {"model": name}):
+            raise InvalidInput(JUDGED)
         card = self._folder(run.id) / CANDIDATE / f"{CANDIDATE}.toml"
         parent = str(run.settings["model"])
-        context.shelf.install(
-            card, name, origin="adapted", who=who.name, parent=parent, run_id=run.id
-        )
-        context.store.change_run(run.id, {"model": name})
+        try:
+            context.shelf.install(
+                card, name, origin="adapted", who=who.name, parent=parent, run_id=run.id
+            )
+        except BaseException:
+            context.store.change_run(run.id, {"model": ""})
+            raise
         context.record(who, "adaptation_accept", f"run-{run.id}", model=name)
         return model_view(context, name)
 
@@ -148,11 +154,19 @@ class Adaptation:
         """
         who, context = check(user, Role.ADMINISTRATOR), self._context
         run, report = self._done(run_id)
-        if run.model:
+        if report.get("discarded"):
+            return
+        changes = {"result": {**report, "discarded": True}, "message": DISCARDED}
+        if not self._claim(run.id, changes):
             raise InvalidInput("This adaptation was accepted; delete its model instead.")
-        context.store.keep_run_result(run.id, {**report, "discarded": True})
         shutil.rmtree(self._folder(run.id) / CANDIDATE, ignore_errors=True)
         context.record(who, "adaptation_discard", f"run-{run.id}")
+
+    def _claim(self, run_id: int, changes: Mapping[str, Any]) -> bool:
+        """Change an outcome that nobody has judged yet; False where somebody was faster."""
+        unjudged = {"model": "", "message": ""}
+        store = self._context.store
+        return store.change_run(run_id, changes, only_in=("done",), where=unjudged) is not None
 
     def _folder(self, run_id: int) -> Path:
         return self._context.supervisor.folder(run_id).path
@@ -204,6 +218,7 @@ class Adaptation:
             changed=[self._changed(row, classes) for row in report["rows"] if row["changed"]],
             accepted=run.model,
             discarded=bool(report.get("discarded")),
+            notes=tuple(str(note) for note in report.get("notes", ())),
         )
 
     def _changed(self, row: Mapping[str, Any], classes: Sequence[str]) -> ChangedView:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import secrets
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from app.auth import Role, User, requires
 from app.auth.roles import check
-from app.errors import InvalidInput
+from app.errors import AppError, InvalidInput
 from app.services.context import Context
-from app.services.run_cases import opened
+from app.services.run_cases import decoded_folder, opened
 from app.services.run_views import DatasetView, ProblemView
-from app.services.runs import queue_run
+from app.services.runs import PAUSABLE, queue_run
 from app.store import DatasetInfo, RunInfo
-from app.store.failures import translated
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -30,12 +27,13 @@ Pictures = list[tuple[bytes, str]]
 
 NAME_LENGTH = 100
 MOST_PICTURES = 60
-SUFFIXES = (".csv", ".parquet")
 ABSENT = "There is no manifest at this place, or it cannot be read."
 NOT_ABSOLUTE = "Please give the whole path, from the root of this machine's disk on."
-IN_USE = "This data set is used by a run that is not over; please wait for it, or cancel it."
+IN_USE = (
+    "This data set is used by a run that is not over, or that failed and may go on; please wait "
+    "for it, cancel it, or discard it."
+)
 LIVE = ("queued", "running", "pausing", "paused", "cancelling")
-COLUMNS = ("patient", "site", "split", "modality", "path", "class", "grade", "box", "mask")
 
 
 class Datasets:
@@ -72,46 +70,6 @@ class Datasets:
         if not _is_file(place):
             raise InvalidInput(ABSENT)
         return self._register(who, name, place, classes, grades)
-
-    @requires(Role.ADMINISTRATOR)
-    def upload(
-        self,
-        user: User | None,
-        name: str,
-        filename_suffix: str,
-        content_path: Path,
-        folder: str = "",
-        classes: str = "",
-        grades: str = "",
-    ) -> DatasetView:
-        """Register a manifest that was sent by the browser, and have it checked.
-
-        Args:
-            filename_suffix: ".csv" or ".parquet". content_path: What was sent.
-            folder: Folder on this machine that the manifest's paths are relative to; the paths
-                must be absolute when empty.
-
-        Raises:
-            InvalidInput: The name is taken or empty, or there is no such folder.
-            InvalidManifest: It is not a table.
-        """
-        who = check(user, Role.ADMINISTRATOR)
-        if filename_suffix.lower() not in SUFFIXES:
-            raise InvalidInput("A manifest is a CSV or a Parquet file.")
-        base = Path(folder.strip()) if folder.strip() else None
-        if base is not None and not (base.is_absolute() and base.is_dir()):
-            raise InvalidInput("There is no folder at this place; please give its whole path.")
-        text = _resolved(content_path, base)
-        place = self._context.settings.workspace / "datasets" / f"{secrets.token_hex(8)}.csv"
-        with translated():
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            place.write_text(text, "utf-8", newline="")
-            place.chmod(0o600)
-        try:
-            return self._register(who, name, place, classes, grades)
-        except BaseException:
-            place.unlink(missing_ok=True)
-            raise
 
     @requires(Role.ADMINISTRATOR)
     def problems(self, user: User | None, dataset_id: int) -> ProblemViews:
@@ -173,19 +131,17 @@ class Datasets:
 
     @requires(Role.ADMINISTRATOR)
     def remove(self, user: User | None, dataset_id: int) -> None:
-        """Forget a data set; its files stay where they are.
+        """Forget a data set and the copies of its images; its own files stay where they are.
 
         Raises:
             NotFound: There is no such data set. InvalidInput: A run needs it.
         """
         who, store = check(user, Role.ADMINISTRATOR), self._context.store
         info = store.dataset(dataset_id)
-        if any(_uses(run, info.id) for run in store.runs(LIVE)):
+        if any(_uses(run, info.id) for run in store.runs((*LIVE, "failed"))):
             raise InvalidInput(IN_USE)
         store.remove_dataset(info.id)
-        uploads = self._context.settings.workspace / "datasets"
-        if Path(info.path).parent == uploads:
-            Path(info.path).unlink(missing_ok=True)
+        shutil.rmtree(decoded_folder(self._context.settings, info.id), ignore_errors=True)
         self._context.record(who, "dataset_remove", f"dataset-{info.id}")
 
     def _register(
@@ -205,7 +161,11 @@ class Datasets:
             name, who.name, path=str(place), classes=stated, grades=levels
         )
         self._context.record(who, "dataset_register", f"dataset-{info.id}")
-        return self._check(who, info)
+        try:
+            return self._check(who, info)
+        except AppError:  # too many runs wait: nothing would ever check it
+            self._context.store.remove_dataset(info.id)
+            raise
 
     def _check(self, who: User, info: DatasetInfo) -> DatasetView:
         context = self._context
@@ -262,6 +222,9 @@ def require_ready(context: Context, dataset_id: int) -> DatasetInfo:
 
 
 def _uses(run: RunInfo, dataset_id: int) -> bool:
+    """Whether a run that goes on, or may go on, needs a data set."""
+    if run.state == "failed" and run.kind not in PAUSABLE:
+        return False
     return dataset_id in (run.settings.get("dataset"), run.settings.get("source"))
 
 
@@ -276,37 +239,6 @@ def _is_file(place: Path) -> bool:
         return place.is_file()
     except (OSError, ValueError):
         return False
-
-
-def _resolved(path: Path, base: Path | None) -> str:
-    """A table that was sent, as CSV whose paths begin at the root of this machine's disk.
-
-    Raises:
-        InvalidManifest: It is not a table, or lacks columns.
-        InvalidInput: A path is relative, and there is nothing that it could be relative to.
-    """
-    from engine.datasets.manifest import REQUIRED
-    from engine.datasets.table import read_table
-
-    _, cells = read_table(path, REQUIRED)
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for number, row in enumerate(cells, 2):
-        for column in ("path", "mask"):
-            row[column] = _absolute(row[column], base, number)
-        writer.writerow([row[column] for column in COLUMNS])
-    return out.getvalue()
-
-
-def _absolute(text: str, base: Path | None, number: int) -> str:
-    if not text or Path(text).is_absolute():
-        return text
-    if base is None:
-        raise InvalidInput(
-            f"The path in row {number} is relative; please name the folder that it begins at."
-        )
-    return str(base / text)
 
 
 def _spread(manifest: Manifest) -> Sequence[int]:

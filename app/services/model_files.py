@@ -29,6 +29,10 @@ ALTERED = (
 OTHER_ARCHITECTURE = (
     "The weights do not fit the architecture that the card describes, so nothing was installed."
 )
+OTHER_NAMES = (
+    "The classes or grades on the card are not as many, or not as different, as the answers of its "
+    "network, so nothing was installed."
+)
 
 
 def write_model_file(card: Path, known: ModelCard, target: Path) -> None:
@@ -105,7 +109,8 @@ def require_fit(card: Path) -> ModelCard:
     refused before anything is allocated.
 
     Raises:
-        ModelUnavailable: The architecture is unknown, or the weights do not fit.
+        ModelUnavailable: The architecture is unknown, the weights do not fit, or the network gives
+            another number of classes or grades than the card names.
     """
     import torch
     from safetensors import SafetensorError, safe_open
@@ -122,9 +127,12 @@ def require_fit(card: Path) -> ModelCard:
         if _is_larger(known, sum(map(math.prod, found.values()))):
             raise ModelUnavailable(OTHER_ARCHITECTURE)
         with torch.device("meta"):
-            wanted = {k: tuple(v.shape) for k, v in system.build(known.config).state_dict().items()}
+            network = system.build(known.config).eval()
+            wanted = {k: tuple(v.shape) for k, v in network.state_dict().items()}
         if wanted != found:
             raise ModelUnavailable(OTHER_ARCHITECTURE)
+        if not _is_named(known, network):
+            raise ModelUnavailable(OTHER_NAMES)
         system.load(known, card.parent, torch.device("cpu"))
     except EngineError as error:
         raise ModelUnavailable(str(error)) from None
@@ -140,6 +148,22 @@ def require_fit(card: Path) -> ModelCard:
     ):
         raise ModelUnavailable(OTHER_ARCHITECTURE) from None
     return known
+
+
+def _is_named(card: ModelCard, network: Any) -> bool:
+    """Whether a card names each class and grade that its network, without memory, tells apart."""
+    import torch
+
+    if len({name.casefold() for name in card.classes}) != len(card.classes):
+        return False
+    if card.system != "crossmodal":  # a network of timm, which says how many; 0 for features only
+        return len(card.classes) == max(1, int(network.num_classes)) and not card.grades
+    side = int(card.config.get("img_size", 224))
+    with torch.device("meta"), torch.no_grad():
+        output = network(mammo_img=torch.zeros(1, 1, side, side))
+    sizes = (output["classification"].shape[1], output["grading"].shape[1])
+    grades = len(set(card.grades))
+    return sizes[0] == len(card.classes) and grades == len(card.grades) and grades in (0, sizes[1])
 
 
 def _is_larger(card: ModelCard, numbers: int) -> bool:

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from app.errors import AppError
+from app.services.shelf import NAME
 from app.services.turnstile import Turnstile
 from engine.cards import DEFAULT_MODEL, cards_folder, known_cards, read_card
 from engine.errors import ModelUnavailable
@@ -82,6 +83,8 @@ class Models:
             ModelUnavailable: There is no such model.
         """
         shipped = cards_folder()
+        if not NAME.fullmatch(name) and name not in known_cards(shipped):  # it may be a path
+            raise ModelUnavailable("There is no such model.")
         if (shipped / f"{name}.toml").is_file():
             return shipped
         if self._shelf is not None and self._store is not None and self._store.model(name):

@@ -1,17 +1,25 @@
-"""Processes of this machine: told apart from later ones of the same number, weighed, and ended."""
+"""Processes of this machine: told apart from later ones of the same number, weighed, and ended.
+
+A process is known by a mark: its start, and the name of its machine and the boot of it as digests,
+so that a process of another machine is not taken for one of this.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 PROC = Path("/proc")
 KILOBYTE = 1024
+OOM_SCORE = "1000"
 ASK_SECONDS = 5.0
 
 
@@ -40,12 +48,43 @@ def start(
 def birth(pid: int) -> str:
     """What tells a living process from later ones of the same number; empty when it is gone.
 
-    On Linux the tick of its start since boot, elsewhere its start as `ps` tells it.
+    On Linux the tick of its start since boot, elsewhere its start as `ps` tells it; then "@" and
+    the machine.
     """
     if PROC.joinpath("self").exists():
         fields = _stat(pid)
-        return "" if fields is None or fields[0] in "ZX" else fields[19]
-    return _asked(pid, "lstart")
+        began = "" if fields is None or fields[0] in "ZX" else fields[19]
+    else:
+        began = _asked(pid, "lstart")
+    return f"{began}@{_machine()}" if began else ""
+
+
+def can_watch() -> bool:
+    """Whether processes can be told apart here at all; not so on Windows."""
+    return birth(os.getpid()) != ""
+
+
+def is_elsewhere(mark: str) -> bool:
+    """True for the mark of a process of another machine, of which nothing can be told here."""
+    place = mark.partition("@")[2]
+    return bool(place) and place.partition(".")[0] != _machine().partition(".")[0]
+
+
+def give_first(pid: int) -> None:
+    """Let the system, when it is out of memory, end this process and its children before others."""
+    with suppress(OSError):
+        PROC.joinpath(str(pid), "oom_score_adj").write_text(OOM_SCORE, "ascii")
+
+
+@cache
+def _machine() -> str:
+    """Digests of the name and of the present boot of this machine, as they stand in a mark."""
+    try:
+        boot = PROC.joinpath("sys", "kernel", "random", "boot_id").read_text("ascii").strip()
+    except OSError:
+        boot = ""
+    names = (socket.gethostname(), boot)
+    return ".".join(hashlib.sha256(name.encode()).hexdigest()[:12] for name in names)
 
 
 def is_alive(pid: int, mark: str) -> bool:
@@ -76,12 +115,19 @@ def end(pid: int, mark: str) -> None:
     end_one(pid)
 
 
-def sweep(pid: int) -> None:
-    """End what a process that is gone has left behind."""
-    if not PROC.joinpath("self").exists() or PROC.joinpath(str(pid)).exists():
+def sweep(pid: int, mark: str) -> None:
+    """End what a process of this machine and boot that is gone has left behind.
+
+    Args:
+        pid: Its number, which is that of the session of its children. mark: What it was known by.
+    """
+    began, _, place = mark.partition("@")
+    if place != _machine() or not began.isdigit() or PROC.joinpath(str(pid)).exists():
         return
     for member in _members(pid):
-        end_one(member)
+        fields = _stat(member)
+        if fields is not None and int(fields[19]) >= int(began):
+            end_one(member)
 
 
 def end_one(pid: int) -> None:

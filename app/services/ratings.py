@@ -71,7 +71,8 @@ class Ratings:
         """Value of the rating form: questions, the reader's own answers, progress.
 
         Args:
-            weights: Digest of the weights whose maps are on the screen; the active ones when None.
+            weights: Digest of the weights whose maps are on the screen, empty where there are no
+                maps; the active ones when None.
         """
         who = check(user, Role.READER)
         self._context.require_sight(who, case_id)
@@ -108,7 +109,7 @@ class Ratings:
         Beside the usual maps, the one that is asked for is listed.
         """
         try:
-            digest = weights or self._context.models.card().weights_digest
+            digest = self._context.models.card().weights_digest if weights is None else weights
         except EngineError:
             return "", []
         found = {

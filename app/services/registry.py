@@ -5,26 +5,36 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from app.auth import Role, User, requires
 from app.auth.roles import check
-from app.errors import InvalidInput, NotFound, StaleRecord
+from app.errors import InvalidInput, NotFound, StaleRecord, StorageFailed
 from app.services.context import Context
 from app.services.datasets import require_ready
-from app.services.model_files import read_model_file, require_fit, write_model_file
+from app.services.model_files import (
+    LARGEST,
+    WEIGHTS,
+    read_model_file,
+    require_fit,
+    write_model_file,
+)
 from app.services.run_cases import ONE_KIND, PHANTOMS, require_phantoms
 from app.services.run_views import ComparisonView, ModelView, RunView
 from app.services.runs import queue_run, view_of
-from app.services.shelf_views import model_view, model_views, shown
+from app.services.shelf_views import Shown, model_view, model_views, shown
 from app.store.arrays import draft_folder
 from app.store.failures import translated
+from app.store.models import CHANGED
 
 ModelViews = list[ModelView]
 
+LARGEST_FILE = LARGEST[WEIGHTS]
+"""Bytes that a model file may have."""
+
 EXPORT_SECONDS = 3600
 SUFFIX = ".lightbox.zip"
-CHANGED = "Somebody else has just changed the model in use; please look at the list again."
 OTHER = "There is another model of this name already; nothing was installed."
 
 
@@ -33,6 +43,10 @@ class Registry:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._exports = context.settings.workspace / "gradio" / "exports"
+        with suppress(StorageFailed):  # tidying up never keeps a server from starting
+            context.shelf.sweep()
+            _sweep(self._exports)
 
     @requires(Role.ADMINISTRATOR)
     def list(self, user: User | None) -> ModelViews:
@@ -96,10 +110,10 @@ class Registry:
 
         Raises:
             NotFound: There is no such model. ModelUnavailable: It cannot be used; the model in use
-                stays.
+                stays. StaleRecord: The model in use, or this model, was changed meanwhile.
         """
         who = check(user, Role.ADMINISTRATOR)
-        return self._serve(who, name, "activate")
+        return self._serve(who, name, "activate", shown(self._context))
 
     @requires(Role.ADMINISTRATOR)
     def can_roll_back(self, user: User | None) -> str:
@@ -112,12 +126,13 @@ class Registry:
 
         Raises:
             InvalidInput: There is none. ModelUnavailable: It cannot be used any more.
+            StaleRecord: The model in use was changed meanwhile.
         """
         who = check(user, Role.ADMINISTRATOR)
-        before = shown(self._context).before
-        if not before:
+        now = shown(self._context)
+        if not now.before:
             raise InvalidInput("There is no model before the one in use.")
-        return self._serve(who, before, "roll_back")
+        return self._serve(who, now.before, "roll_back", now)
 
     @requires(Role.ADMINISTRATOR)
     def export(self, user: User | None, name: str) -> Path:
@@ -129,11 +144,10 @@ class Registry:
         """
         who, context = check(user, Role.ADMINISTRATOR), self._context
         view = model_view(context, name)
-        exports = context.settings.workspace / "gradio" / "exports"
         card = context.models.folder(name) / f"{name}.toml"
         with translated():
-            _sweep(exports)
-            folder = exports / secrets.token_hex(8)
+            _sweep(self._exports)
+            folder = self._exports / secrets.token_hex(8)
             folder.mkdir(mode=0o700, parents=True)
             target = folder / f"{name}{SUFFIX}"
             try:
@@ -172,27 +186,33 @@ class Registry:
 
         Raises:
             NotFound: There is no such model. InvalidInput: It must be kept; the sentence says why.
+            StaleRecord: The model in use was changed meanwhile.
         """
         who, context = check(user, Role.ADMINISTRATOR), self._context
+        last = shown(context).last
         view = model_view(context, name)
         if not view.deletable:
             raise InvalidInput(f"The model {name} cannot be deleted. {view.why_not}")
-        context.shelf.remove(name)
+        context.shelf.remove(name, after=last)
         context.models.forget(name)
         context.record(who, "model_delete", name, digest=view.digest)
 
-    def _serve(self, who: User, name: str, kind: str) -> ModelView:
-        """Load a model, then note that it serves; the one before serves until then."""
+    def _serve(self, who: User, name: str, kind: str, now: Shown) -> ModelView:
+        """Load a model, then note that it serves; the one before serves until then.
+
+        Args:
+            now: What was known when it was chosen; a change since then is an error.
+        """
         context = self._context
-        now = shown(context)
         if name not in now.shipped and name not in now.models:
             raise NotFound("There is no such model.")
         if name == now.active:
             return model_view(context, name)
         card = context.models.card(name)
         context.models.run(lambda system: None, name)
-        last = now.activations[-1].id if now.activations else 0
-        made = context.store.add_activation(name, card.weights_digest, who.name, kind, after=last)
+        made = context.store.add_activation(
+            name, card.weights_digest, who.name, kind, after=now.last, shipped=name in now.shipped
+        )
         if made is None:
             raise StaleRecord(CHANGED)
         context.models.renew()
@@ -210,6 +230,8 @@ class Registry:
 
 def _sweep(exports: Path) -> None:
     """Remove files that were written for a download long ago."""
-    for folder in exports.glob("*"):
-        if time.time() - folder.stat().st_mtime > EXPORT_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+    with translated():
+        for folder in exports.glob("*"):
+            with suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > EXPORT_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -32,6 +32,7 @@ class Review:
         case: Pseudonym. target: Class explained; empty where the model could not read the case.
         method: Map shown first; empty where there is none.
         viewer: Value of the viewer. findings: Value of the findings panel.
+        weights: Digest of the weights that answered; empty where no model card could be read.
     """
 
     case: str
@@ -39,6 +40,7 @@ class Review:
     method: str
     viewer: dict[str, Any]
     findings: dict[str, Any]
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -241,9 +243,10 @@ class Reviews:
             "regions": [],
             "patches": [],
         }
+        weights = "" if card is None else card.weights_digest
         if result is None:
             panel = findings(case, card, None, (), {}, "", problem)
-            return Review(case.id, "", "", viewer, panel)
+            return Review(case.id, "", "", viewer, panel, weights)
         listed = result.shown(method)
         shown = method if method in {row.method for row in listed} else _first(result.rows)
         viewer["layers"] = [
@@ -264,7 +267,7 @@ class Reviews:
         panel = findings(
             case, card, result.prediction, listed, result.refused, result.target, problem
         )
-        return Review(case.id, result.target, shown, viewer, panel)
+        return Review(case.id, result.target, shown, viewer, panel, weights)
 
     def _layers(self, case: Case, row: ExplanationRow, *, visible: bool) -> list[dict[str, Any]]:
         from engine.explainers import EXPLAINERS

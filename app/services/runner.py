@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.errors import InvalidInput
 from app.services.models import Models
-from app.services.run_cases import labelled
+from app.services.run_cases import CHANGED, caution, labelled, opened, unsure
 from app.services.shelf import Shelf
 from app.settings import Settings
 from app.store import RunInfo, Store
@@ -103,6 +104,7 @@ def _training(bench: Bench, run: RunInfo, folder: RunFolder) -> None:
     from engine.workflow import choose_device
 
     recipe = recipe_of(tomllib.loads(str(run.settings["recipe"])))
+    _require_checked(bench, run)
     card = train(recipe, folder.path, choose_device(bench.settings.device))
     if any(model.run_id == run.id for model in bench.store.models()):
         return
@@ -110,6 +112,19 @@ def _training(bench: Bench, run: RunInfo, folder: RunFolder) -> None:
     bench.shelf.install(card, name, origin="trained", who=run.owner, run_id=run.id)
     if name != run.model:
         bench.store.change_run(run.id, {"model": name})
+
+
+def _require_checked(bench: Bench, run: RunInfo) -> None:
+    """Refuse to learn from a manifest that is not the one the training was asked for.
+
+    Raises:
+        InvalidInput: It was changed while the run waited. NotFound: The data set was removed.
+    """
+    if run.settings.get("dataset") is None:
+        return
+    digest = opened(bench.store.dataset(int(run.settings["dataset"]))).digest
+    if run.settings.get("manifest", digest) != digest:
+        raise InvalidInput(CHANGED)
 
 
 def _adaptation(bench: Bench, run: RunInfo, folder: RunFolder) -> None:
@@ -136,7 +151,9 @@ def _adaptation(bench: Bench, run: RunInfo, folder: RunFolder) -> None:
     )
     if not made.rolled_back:
         save_candidate(made, system.card, folder.path / CANDIDATE, CANDIDATE)
-    bench.store.keep_run_result(run.id, made.report)
+    doubtful = unsure(bench.store, bench.settings, asked["source"], (asked["model"],))
+    notes = [caution(doubtful)] if doubtful else []
+    bench.store.keep_run_result(run.id, {**made.report, "notes": notes})
     folder.say("finished", rolled_back=made.rolled_back)
 
 
@@ -156,6 +173,7 @@ def _comparison(bench: Bench, run: RunInfo, folder: RunFolder) -> None:
 
     names = (str(run.settings["a"]), str(run.settings["b"]))
     folder.say("started", a=names[0], b=names[1])
+    _warn(bench, run, names)
     said = []
     for done, name in enumerate(names):
         folder.obey()
@@ -179,6 +197,15 @@ def _comparison(bench: Bench, run: RunInfo, folder: RunFolder) -> None:
         },
     )
     folder.say("finished")
+
+
+def _warn(bench: Bench, run: RunInfo, names: tuple[str, str]) -> None:
+    """Say beside what the models are compared on that they may have learnt from it."""
+    doubtful = unsure(bench.store, bench.settings, run.settings["source"], names)
+    if doubtful:
+        said = caution(doubtful)
+        words = f"{run.settings['words']} ({said[0].lower()}{said[1:-1]})"
+        bench.store.change_run(run.id, {"settings": {**run.settings, "words": words}})
 
 
 class _Teller:

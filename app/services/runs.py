@@ -9,6 +9,7 @@ from typing import Any
 from app.auth import Role, User, requires
 from app.auth.roles import check
 from app.errors import InvalidInput, StaleRecord, StorageFailed
+from app.services import processes
 from app.services.context import Context
 from app.services.run_progress import message_of, share_of
 from app.services.run_queue import places
@@ -24,6 +25,12 @@ MOST_WAITING = 16
 MOST_LINES = 400
 PAUSABLE = ("training",)
 """Kinds of runs that can rest, and go on where they were."""
+
+ELSEWHERE = "It runs on another server, which looks after it."
+UNWATCHED = (
+    "Lightbox cannot look after runs on this system; please serve it from Linux or macOS (on "
+    "Windows, from the Windows Subsystem for Linux)."
+)
 
 BY_NOW = "The run is in another state by now; please look at it again."
 
@@ -100,16 +107,21 @@ class Runs:
 
     @requires(Role.ADMINISTRATOR)
     def cancel(self, user: User | None, run_id: int) -> RunView:
-        """End a run for good.
+        """End a run for good, or give up one that failed and could have gone on.
 
         Raises:
             NotFound: There is no such run. StaleRecord: It is over already.
         """
-        who, store = check(user, Role.ADMINISTRATOR), self._context.store
+        who, context = check(user, Role.ADMINISTRATOR), self._context
         ended = {"state": "cancelled", "ended": datetime.now(UTC)}
-        if store.change_run(run_id, ended, only_in=("queued", "paused")) is not None:
+        resting = ("queued", "paused", *(("failed",) if self._may_go_on(run_id) else ()))
+        if context.store.change_run(run_id, ended, only_in=resting) is not None:
+            context.supervisor.forget_caches(run_id)
             return self._done(who, run_id, "run_cancel")
         return self._ask(who, run_id, "cancelling", CANCEL, ("running", "pausing"))
+
+    def _may_go_on(self, run_id: int) -> bool:
+        return self._context.store.run(run_id).kind in PAUSABLE
 
     def _ask(self, who: User, run_id: int, state: str, word: str, only: Collection[str]) -> RunView:
         """Change the state of a live run, and tell its process."""
@@ -149,8 +161,10 @@ def queue_run(
         kind, title, settings, model: As `Store.add_run`.
 
     Raises:
-        InvalidInput: Too many runs of this user wait already.
+        InvalidInput: Too many runs of this user wait already, or none can be looked after here.
     """
+    if not processes.can_watch():
+        raise InvalidInput(UNWATCHED)
     waiting = [run for run in context.store.runs(("queued",)) if run.owner == who.name]
     if len(waiting) >= MOST_WAITING:
         raise InvalidInput(
@@ -173,6 +187,8 @@ def _view(context: Context, run: RunInfo, ahead: Mapping[int, int]) -> RunView:
     seconds = run.seconds
     if run.pid is not None and run.begun is not None:
         seconds += max(0.0, (datetime.now(UTC) - run.begun).total_seconds())
+    is_elsewhere = processes.is_elsewhere(run.process)
+    may_go_on = run.kind in PAUSABLE and run.state in ("paused", "failed")
     made: Any = {"kind": run.kind, "state": run.state}
     return RunView(
         **made,
@@ -183,12 +199,12 @@ def _view(context: Context, run: RunInfo, ahead: Mapping[int, int]) -> RunView:
         started=run.started,
         ended=run.ended,
         share=share_of(run, folder.path),
-        message=run.message or message_of(run, folder.path),
+        message=run.message or (ELSEWHERE if is_elsewhere else message_of(run, folder.path)),
         position=ahead.get(run.id, 0),
         result=run.model if run.state == "done" else "",
         memory_mb=run.memory_mb,
         minutes=seconds / 60,
         can_pause=run.kind in PAUSABLE and run.state == "running",
-        can_resume=run.kind in PAUSABLE and run.state in ("paused", "failed"),
-        can_cancel=run.state in ("queued", "running", "pausing", "paused"),
+        can_resume=may_go_on,
+        can_cancel=may_go_on or run.state in ("queued", "running", "pausing", "paused"),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from app.errors import InvalidInput, NotFound
+from app.errors import InvalidInput
 from app.store import ModelInfo, Store
-from app.store.arrays import draft_folder, sync_folder
+from app.store.arrays import draft_folder, sweep_drafts, sync_folder
 from app.store.failures import translated
 from engine.cards import cards_folder, known_cards, read_card
 from engine.errors import ModelUnavailable
@@ -33,6 +34,11 @@ class Shelf:
 
     def __init__(self, store: Store, folder: Path) -> None:
         self._store, self.folder = store, folder
+
+    def sweep(self) -> None:
+        """Remove what an installation that was killed left behind more than a day ago."""
+        if self.folder.is_dir():
+            sweep_drafts(self.folder)
 
     def is_taken(self, name: str) -> bool:
         """Whether a model that ships with Lightbox, or one of the workspace, has this name."""
@@ -92,24 +98,27 @@ class Shelf:
             shutil.copyfile(weights, draft / known.weights)
             if sha256_of(draft / known.weights) != known.weights_digest:
                 raise ModelUnavailable(OTHER_WEIGHTS)
+            for part in (copy, draft / known.weights):
+                _sync(part)
+            sync_folder(draft)
             return self._place(
                 draft, name, known, sha256_of(copy), origin=origin, who=who, parent=parent,
                 run_id=run_id,
             )  # fmt: skip
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, after: int | None = None) -> None:
         """Take a model off the shelf.
 
+        Args:
+            after: See `Store.remove_model`.
+
         Raises:
-            NotFound: There is no such model.
+            NotFound: There is no such model. InvalidInput: Readers have rated its maps.
+            StaleRecord: The model in use was changed since the caller looked.
         """
-        if self._store.model(name) is None:
-            raise NotFound("There is no such model.")
-        self._store.remove_model(name)
+        self._store.remove_model(name, after=after)
         with translated(), draft_folder(self.folder) as draft:
-            place = self.folder / name
-            if place.exists():
-                place.rename(draft / name)
+            self._store.while_free(name, lambda: _move_aside(self.folder / name, draft))
 
     def _place(
         self,
@@ -123,13 +132,15 @@ class Shelf:
         parent: str,
         run_id: int | None,
     ) -> ModelInfo:
-        """Give a filled draft its name, and note it; undo both on failure."""
-        place = self.folder / name
-        if place.exists():  # left by a deletion that was broken off, since no row names it
-            shutil.rmtree(place)
-        draft.rename(place)
-        try:
-            sync_folder(self.folder)
+        """Give a filled draft its name, and note it, while nobody else can take the name."""
+        with draft_folder(self.folder) as aside:
+
+            def claim() -> None:
+                # What lies there was left by a deletion that broke off, since no row names it.
+                _move_aside(self.folder / name, aside)
+                draft.rename(self.folder / name)
+                sync_folder(self.folder)
+
             made = self._store.add_model(
                 name,
                 who,
@@ -138,12 +149,22 @@ class Shelf:
                 origin=origin,
                 parent=parent,
                 run_id=run_id,
+                place=claim,
             )
-        except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
-            raise
         self._store.record(who, "model_install", name, {"origin": origin, "digest": made.digest})
         return made
+
+
+def _move_aside(place: Path, aside: Path) -> None:
+    """Move a model's folder into another one, if it is there."""
+    if place.exists():
+        place.rename(aside / place.name)
+
+
+def _sync(path: Path) -> None:
+    """Make the contents of a file last through loss of power."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def plain_name(card: ModelCard) -> str:

@@ -10,6 +10,7 @@ from app.errors import NotFound
 from app.services.context import Context
 from app.services.run_views import ModelView
 from app.store import ActivationInfo, ModelInfo
+from app.store.models import RATED
 from engine.cards import DEFAULT_MODEL, cards_folder, known_cards
 from engine.errors import ModelUnavailable
 
@@ -18,7 +19,11 @@ OPEN = ("queued", "running", "pausing", "paused", "cancelling")
 
 @dataclass(frozen=True)
 class Shown:
-    """What all views of models depend on, asked for once."""
+    """What all views of models depend on, asked for once.
+
+    Args:
+        digests: Digest of the weights of each model that is installed.
+    """
 
     shipped: frozenset[str]
     models: Mapping[str, ModelInfo]
@@ -27,6 +32,12 @@ class Shown:
     before: str
     ratings: Mapping[str, int]
     needed: frozenset[str]
+    digests: Mapping[str, str]
+
+    @property
+    def last(self) -> int:
+        """Number of the last change of the model in use; 0 when there was none."""
+        return self.activations[-1].id if self.activations else 0
 
 
 def shown(context: Context) -> Shown:
@@ -35,7 +46,9 @@ def shown(context: Context) -> Shown:
     shipped = frozenset(known_cards(cards_folder()))
     models = {info.name: info for info in store.models()}
     activations = store.activations()
-    stack = served(activations, {*shipped, *models})
+    digests = {name: info.digest for name, info in models.items()}
+    digests |= {name: _digest_of(context, name) for name in shipped}
+    stack = served(activations, digests)
     needed = [run.settings.get(key) for run in store.runs(OPEN) for key in ("model", "a", "b")]
     return Shown(
         shipped,
@@ -45,25 +58,37 @@ def shown(context: Context) -> Shown:
         stack[-2] if len(stack) > 1 else "",
         store.ratings_by_weights(),
         frozenset(str(name) for name in needed if name),
+        digests,
     )
 
 
-def served(activations: Sequence[ActivationInfo], installed: set[str]) -> list[str]:
+def _digest_of(context: Context, name: str) -> str:
+    """Digest of a model that ships with Lightbox; empty where its card cannot be read."""
+    try:
+        return context.models.card(name).weights_digest
+    except ModelUnavailable:
+        return ""
+
+
+def served(activations: Sequence[ActivationInfo], installed: Mapping[str, str]) -> list[str]:
     """Models that have served, the present one last; each roll-back takes the last one off.
 
-    Models that are deleted by now are left out, as are repetitions.
+    Models that are deleted by now are left out, as are those whose name other weights have by now,
+    and repetitions.
 
     Args:
-        activations: Oldest first. installed: Names of all models.
+        activations: Oldest first. installed: Digest of the weights of every model, by name.
     """
-    stack = [DEFAULT_MODEL]
+    stack = [(DEFAULT_MODEL, installed.get(DEFAULT_MODEL, ""))]
     for change in activations:
+        served_then = (change.model, change.digest)
         if change.kind == "roll_back":
-            while len(stack) > 1 and stack[-1] != change.model:
+            while len(stack) > 1 and stack[-1] != served_then:
                 stack.pop()
-        if stack[-1] != change.model:
-            stack.append(change.model)
-    known = [name for name in stack[:-1] if name in installed] + stack[-1:]
+        if stack[-1] != served_then:
+            stack.append(served_then)
+    here = [name for name, digest in stack[:-1] if installed.get(name) == digest]
+    known = [*here, stack[-1][0]]
     return [name for n, name in enumerate(known) if n == 0 or known[n - 1] != name]
 
 
@@ -126,7 +151,8 @@ def _state(now: Shown, name: str) -> str:
         return "active"
     if name in now.shipped:
         return "available"
-    return "retired" if any(change.model == name for change in now.activations) else "candidate"
+    has_served = (name, now.digests[name]) in {(c.model, c.digest) for c in now.activations}
+    return "retired" if has_served else "candidate"
 
 
 def _why_not(now: Shown, name: str, ratings: int) -> str:
@@ -138,5 +164,5 @@ def _why_not(now: Shown, name: str, ratings: int) -> str:
     if name == now.before:
         return "It is the model that a roll-back would return to."
     if ratings:
-        return "Readers have rated its maps, and their answers are tied to its weights."
+        return RATED
     return "A run that is not over needs it." if name in now.needed else ""

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
@@ -21,7 +22,7 @@ from typing import Any
 
 from app.errors import AppError, unforeseen
 from app.services import processes
-from app.services.run_ends import Ending, ending
+from app.services.run_ends import LAST_WORDS, Ending, ending
 from app.services.run_queue import lane, order
 from app.settings import Settings
 from app.store import RunInfo, Store
@@ -38,7 +39,7 @@ GRACE_SECONDS = 30.0
 CLOSING_SECONDS = 10.0
 REAP_SECONDS = 5.0
 MEMORY_SHARE = 0.85
-"""Of the memory of the machine, which a run and the processes that it starts may have together."""
+"""Of the memory of the machine, which all runs and the processes that they start may have."""
 
 MINUTES: Mapping[str, float] = {
     "check": 360,
@@ -52,7 +53,7 @@ CACHES = ("phantoms", "decoded")
 """Folders of a run that only spare time while it may go on."""
 
 WORDS = {"pausing": PAUSE, "cancelling": CANCEL}
-NO_MEMORY = "It needed more than the {} MB of memory that a run may have, so it was stopped."
+NO_MEMORY = "It needed more than the {} MB of memory that runs may have, so it was stopped."
 NO_TIME = "It ran longer than the {:.0f} minutes that such a run may take, so it was stopped."
 NOT_STARTED = "The process could not be started."
 
@@ -63,7 +64,7 @@ class Supervisor:
     Args:
         store: Where runs are kept. settings: Of this server; the runs get the same.
         command: Arguments of the process of a run, by its number.
-        memory_mb: Memory that a run may have; a share of the machine's when 0.
+        memory_mb: Memory that all runs may have together; a share of the machine's when 0.
         minutes: Longest time of an attempt by kind of run.
         grace: Seconds that a cancelled run may take to end by itself.
     """
@@ -93,7 +94,10 @@ class Supervisor:
 
     def folder(self, run_id: int) -> RunFolder:
         """The folder of a run."""
-        return RunFolder(self._settings.workspace / "runs" / str(run_id))
+        return RunFolder(self._path(run_id))
+
+    def _path(self, run_id: int) -> Path:
+        return self._settings.workspace / "runs" / str(run_id)
 
     def start(self) -> None:
         """Look after the runs from now on; a second call changes nothing."""
@@ -129,9 +133,25 @@ class Supervisor:
         """
         if not self._hold():
             return
-        for run in self._store.runs(LIVE):
-            self._look_after(run)
+        used: dict[int, int] = {}
+        live = self._store.runs(LIVE)
+        for run in live:
+            try:
+                if processes.is_elsewhere(run.process):
+                    self._let_be(run)
+                else:
+                    self._look_after(run, used)
+            except OSError as error:  # a full disk must not keep the others from being looked after
+                logger.warning("run %d was not looked after: %s", run.id, type(error).__name__)
+        if 0 < self._memory_mb < sum(used.values()):
+            largest = max(live, key=lambda run: used.get(run.id, 0))
+            self._stop(largest, NO_MEMORY.format(self._memory_mb))
         self._start_next()
+
+    def forget_caches(self, run_id: int) -> None:
+        """Remove what a run keeps only to spare time: it holds pixels of patients."""
+        for name in CACHES:
+            shutil.rmtree(self._path(run_id) / name, ignore_errors=True)
 
     def _serve(self) -> None:
         while not self._closing.is_set():
@@ -152,7 +172,8 @@ class Supervisor:
         self._held = now if self._store.hold_queue(self._holder, _is_lost) else float("-inf")
         return self._held == now
 
-    def _look_after(self, run: RunInfo) -> None:
+    def _look_after(self, run: RunInfo, used: dict[int, int]) -> None:
+        """Watch a run of this machine, or settle it; notes the memory that it has, megabytes."""
         child = self._children.get(run.id)
         if child is not None:
             child.poll()
@@ -161,36 +182,58 @@ class Supervisor:
                 self._settle(run, Ending("failed", NOT_STARTED))
             return
         if processes.is_alive(run.pid, run.process):
-            self._watch(run, run.pid)
+            used[run.id] = self._watch(run, run.pid)
             return
         code = _exit_code(child)
-        processes.sweep(run.pid)
+        processes.sweep(run.pid, run.process)
         self._settle(run, ending(self._store, run, self.folder(run.id), code))
 
-    def _watch(self, run: RunInfo, pid: int) -> None:
-        """Repeat what is asked of a run that goes on, and stop it where it goes too far."""
+    def _let_be(self, run: RunInfo) -> None:
+        """Leave a run of another machine alone, but believe what it says last.
+
+        One that is cancelled is given up after a while, since its machine may be gone.
+        """
+        folder = self.folder(run.id)
+        has_ended = any(each.get("event") in LAST_WORDS for each in folder.events(run.heard))
+        if run.state == "cancelling":
+            self._remind(run)
+            asked = self._asked.setdefault(run.id, time.monotonic())
+            has_ended = has_ended or time.monotonic() - asked > self._grace
+        if has_ended:
+            self._settle(run, ending(self._store, run, folder, None))
+
+    def _watch(self, run: RunInfo, pid: int) -> int:
+        """Repeat what is asked of a run that goes on, and stop it where it takes too long.
+
+        Returns the memory that it has, megabytes.
+        """
         memory = processes.memory_mb(pid)
         if memory > run.memory_mb + 1:
             self._store.change_run(run.id, {"memory_mb": memory}, only_in=LIVE)
-        word = WORDS.get(run.state, "")
-        folder = self.folder(run.id)
-        if word and folder.wanted() != word:
-            folder.ask(word)
+        self._remind(run)
         limit = self._minutes.get(run.kind, float("inf"))
-        if 0 < self._memory_mb < memory:
-            self._stop(run, pid, NO_MEMORY.format(self._memory_mb))
-        elif _seconds_since(run.begun) > limit * 60:
-            self._stop(run, pid, NO_TIME.format(limit))
+        if _seconds_since(run.begun) > limit * 60:
+            self._stop(run, NO_TIME.format(limit))
         elif run.state == "cancelling":
             asked = self._asked.setdefault(run.id, time.monotonic())
             if time.monotonic() - asked > self._grace:
-                self._stop(run, pid, "")
+                self._stop(run, "")
+        return memory
 
-    def _stop(self, run: RunInfo, pid: int, verdict: str) -> None:
+    def _remind(self, run: RunInfo) -> None:
+        """Write down what is asked of a run, unless it is; where it fails the next look tries."""
+        word = WORDS.get(run.state, "")
+        with suppress(OSError):
+            folder = self.folder(run.id)
+            if word and folder.wanted() != word:
+                folder.ask(word)
+
+    def _stop(self, run: RunInfo, verdict: str) -> None:
         """End the processes of a run; what became of it is said at the next look."""
         if verdict:
             self._verdicts[run.id] = verdict
-        processes.end(pid, run.process)
+        if run.pid is not None:
+            processes.end(run.pid, run.process)
         self.wake()
 
     def _settle(self, run: RunInfo, end: Ending) -> None:
@@ -215,14 +258,14 @@ class Supervisor:
         if settled is None:
             return
         if end.state in ("done", "cancelled"):
-            for name in CACHES:
-                shutil.rmtree(self.folder(run.id).path / name, ignore_errors=True)
+            self.forget_caches(run.id)
         self._store.record(run.owner, "run_end", f"run-{run.id}", {"state": end.state})
         logger.info("run %d: %s", run.id, end.state)
 
     def _start_next(self) -> None:
         runs = self._store.runs()
-        busy = {lane(run.kind) for run in runs if run.state in LIVE}
+        here = [run for run in runs if not processes.is_elsewhere(run.process)]
+        busy = {lane(run.kind) for run in here if run.state in LIVE}
         for run in order(runs):
             if lane(run.kind) not in busy:
                 busy.add(lane(run.kind))
@@ -250,6 +293,7 @@ class Supervisor:
             self._store.change_run(run.id, _failed(now), only_in=LIVE)
             return
         self._children[run.id] = child
+        processes.give_first(child.pid)
         known = {"pid": child.pid, "process": processes.birth(child.pid) or "gone"}
         self._store.change_run(run.id, known, only_in=LIVE)
 

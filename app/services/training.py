@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 Complaints = list[tuple[str, str]]
 """Path of a field of the recipe (empty for the whole), and what is wrong with it."""
 
+DECIDED = ("name", "data.source", "data.manifest", "data.split")
+"""Fields that the name and the data set decide; they name files, so that nobody types them."""
+
+NOT_TYPED = "{} cannot be typed; it follows from the name and the data set that are chosen."
+NEEDS_DATA = "This recipe learns from a data set; please choose one."
+
 OPEN = ("queued", "running", "pausing", "paused", "cancelling")
 SUFFIX = ".toml"
 
@@ -92,31 +98,37 @@ class Training:
         context.shelf.require_free(name)
         if any(run.model == name for run in context.store.runs(OPEN)):
             raise InvalidInput("A run that is not over will make a model of this name.")
-        made, wrong = self._made(recipe, {**changes, "name": name}, dataset_id)
+        made, wrong = self._made(recipe, changes, dataset_id, name)
         if made is None or wrong:
             raise InvalidInput(wrong[0][1])
-        settings = {"recipe": recipe_toml(made), "from": recipe, "dataset": dataset_id}
+        settings: dict[str, Any] = {"recipe": recipe_toml(made), "from": recipe}
+        settings["dataset"] = dataset_id
+        if dataset_id is not None:
+            settings["manifest"] = context.store.dataset(dataset_id).digest
         return view_of(
             context, queue_run(context, who, "training", f"Training of {name}", settings, name)
         )
 
     def _made(
-        self, name: str, changes: Mapping[str, str], dataset_id: int | None
+        self, recipe: str, changes: Mapping[str, str], dataset_id: int | None, name: str = ""
     ) -> tuple[Recipe | None, Complaints]:
-        """The recipe with its changes, or what is wrong with them."""
+        """The recipe with its changes and a name, or what is wrong with them."""
         from engine.training.recipe_files import parse_overrides, recipe_of
 
-        table = self._table(name)
+        table = self._table(recipe)
         base = recipe_of(table)
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"name": name or base.name}
         wrong: Complaints = []
         for path, text in changes.items():
+            if path in DECIDED:
+                wrong.append((path, NOT_TYPED.format(path)))
+                continue
             try:
                 values |= parse_overrides(base, {path: text})
             except InvalidRecipe as error:
                 wrong.append((path, str(error)))
         try:
-            values |= self._data(dataset_id)
+            values |= self._data(base, dataset_id)
         except (AppError, EngineError) as error:
             wrong.append(("", str(error)))
         if wrong:
@@ -129,14 +141,21 @@ class Training:
         problem = _network_problem(made)
         return (None, [("network", problem)]) if problem else (made, [])
 
-    def _data(self, dataset_id: int | None) -> dict[str, Any]:
-        """Fields that a data set decides."""
+    def _data(self, base: Recipe, dataset_id: int | None) -> dict[str, Any]:
+        """Fields that a data set decides.
+
+        Raises:
+            NotFound, InvalidInput: The data set cannot be used, or one is needed.
+        """
         if dataset_id is None:
+            if base.data.source == "manifest":
+                raise InvalidInput(NEEDS_DATA)
             return {}
         info: DatasetInfo = require_ready(self._context, dataset_id)
         return {
             "data.source": "manifest",
             "data.manifest": info.path,
+            "data.split": "",  # kept in the folder of the run, so that nothing else is written to
             "classes": info.classes,
             "grades": info.grades,
         }

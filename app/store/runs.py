@@ -82,9 +82,17 @@ class RunRows(Database):
             return [_public(row) for row in session.scalars(wanted.options(defer(RunRow.result)))]
 
     def change_run(
-        self, run_id: int, changes: Mapping[str, Any], *, only_in: Collection[str] = STATES
+        self,
+        run_id: int,
+        changes: Mapping[str, Any],
+        *,
+        only_in: Collection[str] = STATES,
+        where: Mapping[str, Any] | None = None,
     ) -> RunInfo | None:
         """Change fields of a run; None, and nothing changed, when it is in another state by now.
+
+        Args:
+            only_in: States in which it is changed. where: Values that fields must have still.
 
         Raises:
             NotFound: There is no such run.
@@ -95,6 +103,8 @@ class RunRows(Database):
             if row is None:
                 raise NotFound("There is no such run.")
             if row.state not in only_in:
+                return None
+            if any(getattr(row, name) != value for name, value in (where or {}).items()):
                 return None
             for name, value in changes.items():
                 setattr(row, name, plain(value) if isinstance(value, str) else value)

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.auth import User
-from app.errors import AppError
+from app.errors import AppError, InvalidInput
 from app.services import Services
 from app.ui import agreement, model
 from app.ui import trust as which_method
@@ -19,6 +19,10 @@ from app.ui.probe import ProbePage
 from app.ui.shell import guarded
 from app.ui.viewer import Viewer
 
+UNBOUND = (
+    "It is not known which model made this map, so the answer was not saved; please open the case "
+    "again."
+)
 NOTHING = gr.EventData(None, {})
 QUIET = {"show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
 
@@ -133,6 +137,8 @@ class _Page:
         data, problem, version = event._data, "", self.stamp()
         weights = str(data.get("weights") or "")
         try:
+            if not weights:
+                raise InvalidInput(UNBOUND)
             self._services.ratings.rate(
                 user,
                 case=str(data["case"]),
@@ -152,7 +158,7 @@ class _Page:
             str(data["case"]),
             method=str(data["method"]),
             target=str(data["target"]),
-            weights=weights or None,
+            weights=weights,
         )
         return form | {"error": problem, "version": version}
 
@@ -175,7 +181,11 @@ class _Page:
         version = self.stamp()
         state = {"case": review.case, "target": review.target, "method": review.method}
         form = self._services.ratings.form(
-            user, review.case, method=review.method, target=review.target
+            user,
+            review.case,
+            method=review.method,
+            target=review.target,
+            weights=review.weights,
         )
         neighbours = self._services.cases.neighbours(user, review.case)
         return (

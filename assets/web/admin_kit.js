@@ -304,9 +304,10 @@ function adminRunShare(run) {
 // Pause or resume, and cancel, so far as they make sense now; with the reason where they cannot be.
 function adminRunButtons(page, run, { pausable = true } = {}) {
   const tell = (what) => () => page.send(what, { run: run.id }), words = (ADMIN_STATES[run.state] || [run.state])[0].toLowerCase();
+  const verb = run.state === 'failed' ? 'Discard' : 'Cancel';
   const stop = async () => {
     const sure = await adminAsk(page, {
-      title: `Cancel “${run.title}”?`, yes: 'Cancel the run', danger: true,
+      title: `${verb} “${run.title}”?`, yes: `${verb} the run`, danger: true,
       text: ['What was computed so far is not made into a model. The served model is not affected.'],
     });
     if (sure) tell('cancel')();
@@ -316,7 +317,7 @@ function adminRunButtons(page, run, { pausable = true } = {}) {
   return [
     pausable && run.can_resume && adminButton('Resume', tell('resume'), { main: true }),
     pausable && !run.can_resume && adminButton('Pause', tell('pause'), { reason: why(run.can_pause, 'paused') }),
-    run.state === 'failed' && !run.can_cancel ? null : adminButton('Cancel', stop, { danger: true, reason: why(run.can_cancel, 'cancelled') }),
+    run.state === 'failed' && !run.can_cancel ? null : adminButton(verb, stop, { danger: true, reason: why(run.can_cancel, 'cancelled') }),
   ].filter(Boolean);
 }
 

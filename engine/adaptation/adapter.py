@@ -103,7 +103,8 @@ class CausalTTA:
             num_steps: Steps, >= 1. source_constraint_weight: See `adapt_step`.
 
         Returns:
-            Loss of each step; fewer where a guard rolled back (see `rolled_back`).
+            Loss of each step; fewer where a guard rolled back (see `rolled_back`). After a
+            roll-back it starts afresh, from the source.
 
         Raises:
             AdaptationRefused: There is no batch.
@@ -139,6 +140,7 @@ class CausalTTA:
         """As `adapt_step`, telling more; guards may have put the source back afterwards."""
         if not self._is_fresh:
             self._start_guards()
+            self._forget()
         with laid_down(self.model, self.tensors, batch_statistics=self._batch_statistics):
             step = self._descend(x, source_constraint_weight)
         self.seen += len(step.predicted)

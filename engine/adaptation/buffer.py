@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from engine.adaptation.errors import AdaptationRefused
-from engine.adaptation.feeding import Probabilities, without_pathology
+from engine.adaptation.feeding import Probabilities
 from engine.datasets.batch import Batch
 from engine.datasets.source import Source
 
@@ -63,7 +63,7 @@ def draw_buffer(
     Args:
         source: Cases that the model did not train on, best from its validation split.
         target: The cases to adapt to. classes: Of the model. count: Cases at most.
-        positives: As in `AdaptationSettings`. seed: Of the choice.
+        positives: As in `AdaptationSettings`. seed: Of the choice, and of what is hidden.
 
     Raises:
         AdaptationRefused: No labelled source case, none of a positive class, or other classes.
@@ -71,7 +71,8 @@ def draw_buffer(
     if tuple(source.classes) != tuple(classes):
         raise AdaptationRefused("The source cases have other classes than the model.")
     known = np.flatnonzero(source.labels >= 0)
-    chosen = np.sort(np.random.default_rng(seed).permutation(known)[:count])
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(known)[:count])
     positive = positive_classes(classes, positives)
     if not positive[source.labels[chosen]].any():
         raise AdaptationRefused(
@@ -79,8 +80,17 @@ def draw_buffer(
             "cannot guard the adaptation."
         )
     cases = source.take(torch.from_numpy(chosen))
-    hidden = round(len(cases) * float((~target.has_patho).float().mean()))
-    return Buffer(without_pathology(cases, hidden), positive)
+    absent = float((~target.has_patho).float().mean())
+    return Buffer(_with_absent(cases, round(len(cases) * absent), rng), positive)
+
+
+def _with_absent(cases: Batch, wanted: int, rng: np.random.Generator) -> Batch:
+    """The cases with pathology hidden by lot, until `wanted` of them are without."""
+    present = np.flatnonzero(cases.has_patho.numpy())
+    more = max(0, wanted - (len(cases) - len(present)))
+    has_patho = cases.has_patho.clone()
+    has_patho[torch.from_numpy(rng.permutation(present)[:more])] = False
+    return replace(cases, has_patho=has_patho)
 
 
 def positive_classes(classes: Sequence[str], named: Sequence[str] = ()) -> NDArray[np.bool_]:

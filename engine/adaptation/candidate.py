@@ -7,16 +7,21 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from engine.adaptation.errors import AdaptationRefused
+from safetensors import SafetensorError
+
+from engine.adaptation.errors import AdaptationRefused, NotWritten
 from engine.adaptation.session import Adaptation
+from engine.errors import EngineError
 from engine.models.weights import save_weights
 from engine.records import ModelCard
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+FULL = "The adapted model cannot be stored: the disk is full, or closed to Lightbox."
 LIMIT = (
     "It was adapted to {cases} cases of one place without knowing their truth; the figures of its "
     "parent's card do not hold for it."
@@ -37,6 +42,7 @@ def save_candidate(adaptation: Adaptation, card: ModelCard, folder: Path, name: 
 
     Raises:
         AdaptationRefused: It was rolled back, the name cannot be used, or it is taken.
+        NotWritten: The disk is full or closed; nothing of the model is left behind.
     """
     if adaptation.rolled_back:
         raise AdaptationRefused(
@@ -49,18 +55,19 @@ def save_candidate(adaptation: Adaptation, card: ModelCard, folder: Path, name: 
     path = folder / f"{name}.toml"
     if path.exists():
         raise AdaptationRefused(f"There is a model named {name!r} already.")
-    folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{name}.safetensors"
-    digest = save_weights(adaptation.network, weights)
     draft = folder / f".{name}.{os.getpid()}.partial"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        digest = save_weights(adaptation.network, weights)
         text = card_toml(candidate_card(adaptation, card, name, digest))
         draft.write_text(text, "utf-8")
         draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        weights.unlink(missing_ok=True)
-        raise
+    except (EngineError, OSError, SafetensorError):
+        for left in (draft, weights, weights.with_suffix(".partial")):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+        raise NotWritten(FULL) from None
     return path
 
 

@@ -1,4 +1,4 @@
-"""The one error of adaptation that is its own."""
+"""The errors that are adaptation's own."""
 
 from __future__ import annotations
 
@@ -7,3 +7,7 @@ from engine.errors import EngineError
 
 class AdaptationRefused(EngineError):
     """The model or the cases are not such that adaptation could be trusted, or begun at all."""
+
+
+class NotWritten(EngineError):
+    """An adapted model cannot be stored."""

@@ -16,6 +16,7 @@ from engine.progress import Watcher
 __all__ = ["Check", "Problem", "check", "checked"]
 
 NOT_STATED = "not stated"
+LEAK = "leak"
 
 
 def check(manifest: Manifest, *, decode: bool = True, progress: Watcher | None = None) -> Check:
@@ -32,7 +33,12 @@ def check(manifest: Manifest, *, decode: bool = True, progress: Watcher | None =
     """
     problems = table_problems(manifest)
     if decode:
-        problems += pixel_problems(manifest, progress)
+        told = {problem.rows for problem in problems if problem.kind == LEAK}
+        problems += [
+            problem
+            for problem in pixel_problems(manifest, progress)
+            if problem.kind != LEAK or problem.rows not in told
+        ]
     problems.sort(key=lambda problem: (problem.severity, problem.rows))
     rows = manifest.rows
     known = Counter(dict.fromkeys(manifest.classes, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -13,7 +14,7 @@ from engine.datasets.problems import Problem, error, warning
 
 def table_problems(manifest: Manifest) -> list[Problem]:
     """All problems of the cells and of their agreement with each other."""
-    parts = (_cells, _values, _splits, _classes, _annotations)
+    parts = (_cells, _values, _splits, _files, _classes, _annotations, _pairs)
     return list(chain.from_iterable(part(manifest) for part in parts))
 
 
@@ -66,6 +67,18 @@ def _splits(manifest: Manifest) -> Iterator[Problem]:
             yield error("patient", rows, f"One patient is in two splits: see {in_rows(rows)}.")
 
 
+def _files(manifest: Manifest) -> Iterator[Problem]:
+    """Files that stand under several patients, in whatever way their path is written."""
+    files: dict[str, list[Row]] = defaultdict(list)
+    for row in manifest.rows:
+        if row.path:
+            files[os.path.normpath(manifest.file(row))].append(row)
+    for found in files.values():
+        if len({row.key for row in found}) > 1:
+            rows = [row.number for row in found]
+            yield error("leak", rows, f"The same file is under two patients: see {in_rows(rows)}.")
+
+
 def _classes(manifest: Manifest) -> Iterator[Problem]:
     present = {row.label for row in manifest.rows}
     for name in manifest.classes:
@@ -103,3 +116,26 @@ def _annotations(manifest: Manifest) -> Iterator[Problem]:
     if unlabelled:
         said = "The class is not stated, so there is nothing to learn it from, in"
         yield warning("class", unlabelled, f"{said} {in_rows(unlabelled)}.")
+
+
+def _pairs(manifest: Manifest) -> Iterator[Problem]:
+    """What pathology of the same patient says of a mammogram before anybody looks at it."""
+    first: dict[str, Row] = {}
+    for row in manifest.rows:
+        if row.is_pathology and row.patient:
+            first.setdefault(row.key, row)
+    labelled = [row for row in manifest.rows if row.is_mammogram and row.label in manifest.classes]
+    paired = {row.label for row in labelled if row.key in first}
+    alone = [n for n in manifest.classes if n in {row.label for row in labelled} - paired]
+    if paired and alone:
+        said = "so that its presence gives the class away where images are paired by patient"
+        names = ", ".join(alone)
+        yield warning("pathology", (), f"No mammogram of {names} comes with pathology, {said}.")
+    rows = []
+    for row in labelled:
+        other = first.get(row.key)
+        if other is not None and other.label and other.label != row.label:
+            rows += [row.number, other.number]
+    if rows:
+        said = "The first pathology image of the patient is of another class than the mammogram in"
+        yield warning("pathology", rows, f"{said} {in_rows(rows)}.")

@@ -48,8 +48,16 @@ class Row:
 
     @property
     def key(self) -> str:
-        """Hash of site and patient, hexadecimal: the unit of a split."""
+        """Hash of site and patient, hexadecimal: the unit of a split.
+
+        It is for work in memory: identifiers that are numbers can be guessed from it, so that
+        what is stored holds `salted`.
+        """
         return hashlib.sha256(f"{self.site}\0{self.patient}".encode()).hexdigest()[:32]
+
+    def salted(self, salt: str) -> str:
+        """The key hashed again with a salt, hexadecimal; the key itself without one."""
+        return salted(self.key, salt) if salt else self.key
 
     @property
     def is_mammogram(self) -> bool:
@@ -118,6 +126,11 @@ def read_manifest(path: Path, classes: Sequence[str] = (), grades: Sequence[str]
     whole = hashlib.sha256(data)
     whole.update(repr((known, tuple(grades))).encode())
     return Manifest(rows, path.resolve().parent, whole.hexdigest(), known, tuple(grades))
+
+
+def salted(key: str, salt: str) -> str:
+    """A key of a row hashed with a salt, hexadecimal."""
+    return hashlib.sha256(f"{salt}\0{key}".encode()).hexdigest()[:32]
 
 
 def box_of(row: Row) -> Box | None:

@@ -59,7 +59,8 @@ def manifest_source(
         manifest: Rows. split_name: Which cases. split: Who is in it.
         classes: Class names by label, and grades, lowest first; the manifest's own when empty.
         sizes: Sides of the mammogram and pathology inputs. cells: Side of the mask grid.
-        pairing: "patient" pairs images of one patient whose classes do not contradict each other;
+        pairing: "patient" pairs a mammogram with the first pathology image of its patient, whatever
+            the classes (`check` tells where they differ), since a choice by class would tell it;
             "label" pairs a mammogram with any pathology image of its class and split, drawn by
             `seed` and the row (an artificial pair); "none" reads no pathology.
         cache: Folder for decoded images; None decodes each time.
@@ -190,18 +191,32 @@ def _numbers(values: Iterable[int]) -> NDArray[np.int64]:
 
 
 def _cases(rows: Sequence[Row], pairing: Pairing, seed: int) -> Iterator[CaseRows]:
-    fields: dict[str, list[Row]] = defaultdict(list)
+    first: dict[str, Row] = {}
+    of_class: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row.is_pathology and pairing != "none":
-            fields[row.key if pairing == "patient" else row.label].append(row)
+        if row.is_pathology:
+            first.setdefault(row.key, row)
+            of_class[row.label].append(row)
     for row in rows:
-        if row.is_mammogram:
-            fit = fields.get(row.key if pairing == "patient" else row.label or "?", [])
-            yield CaseRows(row, _partner(row, fit, seed))
+        if not row.is_mammogram:
+            continue
+        if pairing == "patient":
+            yield CaseRows(row, first.get(row.key))
+        elif pairing == "label" and row.label:
+            yield CaseRows(row, _drawn(row, of_class[row.label], seed))
+        else:
+            yield CaseRows(row, None)
+
+
+def _drawn(row: Row, fields: Sequence[Row], seed: int) -> Row | None:
+    """One of the pathology images, drawn by the seed and the row; None where there is none."""
+    if not fields:
+        return None
+    return fields[int(np.random.default_rng((seed, row.number)).integers(len(fields)))]
 
 
 def _refuse_telling(cases: Sequence[CaseRows], split_name: str) -> None:
-    """Refuse pairs that exist for some classes only: their presence would tell the class."""
+    """Refuse pairs by class that only some classes have: their presence would tell the class."""
     paired = {case.mammogram.label for case in cases if case.pathology is not None}
     alone = {case.mammogram.label for case in cases} - paired - {""}
     if paired and alone:
@@ -210,11 +225,3 @@ def _refuse_telling(cases: Sequence[CaseRows], split_name: str) -> None:
             f"The split {split_name} holds no pathology image of: {names}; "
             "pairs by class would give the class away."
         )
-
-
-def _partner(row: Row, fields: Sequence[Row], seed: int) -> Row | None:
-    """A pathology image whose class does not contradict that of the mammogram, or None."""
-    fit = [each for each in fields if not (each.label and row.label) or each.label == row.label]
-    if not fit:
-        return None
-    return fit[int(np.random.default_rng((seed, row.number)).integers(len(fit)))]

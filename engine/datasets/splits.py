@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine.datasets.errors import InvalidManifest, in_rows
-from engine.datasets.manifest import SPLIT_NAMES, Manifest, Row
+from engine.datasets.manifest import SPLIT_NAMES, Manifest, Row, salted
 from engine.errors import InvalidRecipe
 
 FRACTIONS: Mapping[str, float] = MappingProxyType({"train": 0.7, "validation": 0.15, "test": 0.15})
@@ -29,14 +30,20 @@ class Split:
     """Which patient is used for what.
 
     Args:
-        assignment: Hash of site and patient (`Row.key`) to the name of a split.
-        digest: SHA-256 of the assignment, hexadecimal.
+        assignment: Hash of site and patient (`Row.salted` with `salt`) to the name of a split.
+        digest: SHA-256 of the assignment without a salt, hexadecimal: the same for the same split.
         seed: That it was drawn with.
+        salt: Of a stored split; empty in memory, and in files of old.
     """
 
     assignment: Mapping[str, str]
     digest: str
     seed: int
+    salt: str = ""
+
+    def find(self, row: Row) -> str | None:
+        """Name of the split of a row; None where its patient is in none."""
+        return self.assignment.get(row.salted(self.salt))
 
     def of(self, row: Row) -> str:
         """Name of the split of a row.
@@ -44,9 +51,10 @@ class Split:
         Raises:
             InvalidManifest: Its patient is not in the split.
         """
-        if row.key not in self.assignment:
+        found = self.find(row)
+        if found is None:
             raise InvalidManifest(f"The patient of row {row.number} is not in the stored split.")
-        return self.assignment[row.key]
+        return found
 
 
 def make_split(
@@ -87,12 +95,20 @@ def make_split(
 
 
 def write_split(split: Split, path: Path) -> None:
-    """Write a split as JSON with its hash; via a temporary name."""
-    stored = {
-        "assignment": dict(sorted(split.assignment.items())),
+    """Write a split as JSON with its hash, under salted keys; via a temporary name.
+
+    The salt keeps files from being looked up in a table, or matched with one another. It lies in
+    the file, so that who has the file can still try out identifiers one by one.
+    """
+    salt = split.salt or secrets.token_hex(16)
+    keys = {key: key if split.salt else salted(key, salt) for key in split.assignment}
+    stored: dict[str, Any] = {
+        "assignment": dict(sorted((keys[k], name) for k, name in split.assignment.items())),
         "digest": split.digest,
         "seed": split.seed,
+        "salt": salt,
     }
+    stored["seal"] = _seal(stored)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(stored, indent=1) + "\n", "utf-8")
     partial.replace(path)
@@ -106,18 +122,23 @@ def read_split(path: Path) -> Split:
     """
     try:
         stored: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        split = _sealed(
-            {str(key): str(name) for key, name in stored["assignment"].items()},
-            int(stored["seed"]),
-        )
-        digest = stored["digest"]
+        assignment = {str(key): str(name) for key, name in stored["assignment"].items()}
+        seed, digest = int(stored["seed"]), str(stored["digest"])
+        salt, seal = str(stored.get("salt", "")), stored.get("seal")
     except OSError:
         raise InvalidManifest("The stored split cannot be opened.") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidManifest(ALTERED) from None
-    if split.digest != digest:
+    known = {"assignment": assignment, "digest": digest, "seed": seed, "salt": salt}
+    is_sound = seal == _seal(known) if salt else _sealed(assignment, seed).digest == digest
+    if not is_sound:
         raise InvalidManifest(ALTERED)
-    return split
+    return Split(assignment, digest, seed, salt)
+
+
+def _seal(stored: Mapping[str, Any]) -> str:
+    """SHA-256 of all that is stored but itself, hexadecimal."""
+    return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
 
 
 def _sealed(assignment: Mapping[str, str], seed: int) -> Split:

@@ -6,7 +6,7 @@ cross-attention on the prediction path, CORN grades, GIoU boxes, masked task wei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,6 +56,8 @@ class BreastCancerDiagnosisModel(BreastLoss):
         lesions: Boxes that can be found in one image, 1 to 5.
         queue: Earlier pairs kept as negatives of the alignment; 0 for none.
         lesion_focus: Focal exponent gamma of the lesion map's loss; 0 is plain cross-entropy.
+        graded_classes: Class of each grade, lowest grade first, which the consistency loss ties to
+            it; none when empty. When None the last G classes where K = G + 1, else none.
 
     Raises:
         ValueError: An option that is not among those named here.
@@ -92,12 +94,14 @@ class BreastCancerDiagnosisModel(BreastLoss):
         lesions: int = 1,
         queue: int = 0,
         lesion_focus: float = 0.0,
+        graded_classes: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if positives not in POSITIVES:
             raise ValueError(f"positives {positives!r} is not one of {POSITIVES}")
         self.positives = positives
         self.lesion_focus = lesion_focus
+        self.graded_classes = _graded(graded_classes, num_classes, num_grades)
         self.patch_size = patch_size
         self.use_interpretability = use_interpretability
         self.modality_dropout = modality_dropout if use_dg else 0.0
@@ -281,6 +285,15 @@ class BreastCancerDiagnosisModel(BreastLoss):
             gated = self.fusion_gate(torch.cat((base, read), dim=-1)).sigmoid() * read
             extra = gated if present is None else torch.where(present[:, None], gated, extra)
         return self.fusion_norm(base + extra)
+
+
+def _graded(named: Sequence[int] | None, classes: int, grades: int) -> tuple[int, ...]:
+    if named is None:
+        return tuple(range(1, classes)) if classes == grades + 1 else ()
+    found = tuple(named)
+    if len(set(found)) < len(found) or not all(0 <= number < classes for number in found):
+        raise ValueError(f"graded_classes {found} are not different classes below {classes}")
+    return found
 
 
 def patch_logits(lesion_map: Tensor, cells: int) -> Tensor:

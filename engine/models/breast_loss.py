@@ -6,7 +6,7 @@ Every mean is over the batch of all processes; see `engine.models.layers.shards`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,7 @@ class BreastLoss(nn.Module):
     task_weights: UncertaintyWeightedMultiTaskLoss
     positives: str
     lesion_focus: float
+    graded_classes: tuple[int, ...]
 
     def compute_loss(
         self,
@@ -143,7 +144,9 @@ class BreastLoss(nn.Module):
         if truth.label is not None:
             parts["alone"] = alone_loss(outputs, truth.label)
             if truth.grade is not None:
-                parts["consistency"] = consistency_loss(outputs, truth.label, truth.grade)
+                parts["consistency"] = consistency_loss(
+                    outputs, truth.label, truth.grade, self.graded_classes
+                )
         kept = {n: part for n, part in parts.items() if part is not None and factor[n] > 0}
         if mammo is None or patho is None or factor["alignment"] == 0:
             return kept
@@ -260,18 +263,24 @@ def alone_loss(outputs: Mapping[str, Tensor], labels: Tensor) -> Tensor | None:
 
 
 def consistency_loss(
-    outputs: Mapping[str, Tensor], labels: Tensor, grades: Tensor
+    outputs: Mapping[str, Tensor],
+    labels: Tensor,
+    grades: Tensor,
+    graded: Sequence[int],
 ) -> Tensor | None:
     """KL of the grades from the classes that have a grade, renormalised, where both are labelled.
 
-    The classes of the grades are the last ones. None, too, where the class count is not one above
-    the grades', so that classes and grades do not correspond.
+    Args:
+        graded: The class of each grade, lowest grade first.
+
+    Returns:
+        Scalar. None where no case has both, or where `graded` are not as many as the grades, so
+        that classes and grades do not correspond.
     """
     levels = outputs["grading"].float()
-    logits = outputs["classification"].float()
-    if logits.shape[1] != levels.shape[1] + 1:
+    if len(graded) != levels.shape[1]:
         return None
-    classes = logits[:, 1:].log_softmax(1)
+    classes = outputs["classification"].float()[:, list(graded)].log_softmax(1)
     terms = F.kl_div(classes, levels, reduction="none", log_target=True).sum(1)
     return mean_of(terms, (labels >= 0) & (grades >= 0))
 
@@ -301,7 +310,7 @@ def alignment_loss(
     if labels is None:
         positives = "patient"
     queue = alignment.queue
-    older = 0 if queue is None else min(int(queue.written), queue.size)
+    older = 0 if queue is None else min(queue.written, queue.size)
     loss = compute_contrastive_loss(
         features[0],
         features[1],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import timm
 import torch
 from torch import Tensor
 
+from engine.cards import read_card
 from engine.errors import ModelUnavailable
 from engine.models.breast import BreastCancerDiagnosisModel
 from engine.models.checkpoint import read_checkpoint, without_prefix
@@ -30,6 +31,11 @@ SCALES = {"ls1.gamma": "attn.proj", "ls2.gamma": "mlp.fc2"}
 """LayerScale, and the layer before it that takes it in."""
 OWN = "encoder.cls_position"
 """A tensor that only our own network has."""
+NAMING = {
+    "classes": ("classification.layers.3.", "mammo_alone.", "patho_alone."),
+    "grades": ("grading.layers.3.",),
+}
+"""Layers whose rows are classes or grades, in their order."""
 CHANGING = ("norm_pre.", "patch_embed.norm.")
 """Layers that this trunk has not, and without which the others would say something else."""
 
@@ -55,11 +61,18 @@ class StartReport:
     notes: tuple[str, ...]
 
 
-def start_from(network: BreastCancerDiagnosisModel, source: str) -> StartReport:
+def start_from(
+    network: BreastCancerDiagnosisModel,
+    source: str,
+    *,
+    classes: Sequence[str] = (),
+    grades: Sequence[str] = (),
+) -> StartReport:
     """Fill the encoder with the weights of a ViT; adapters and heads stay as they are.
 
-    Weights of this kind of network are taken whole, but for tensors of other shape (such as the
-    last layer for other classes).
+    Weights of this kind of network are taken whole, but for tensors of other shape, and for the
+    last layers of classes and grades unless the card beside the file (same name, .toml) is of
+    these weights and names the same ones in the same order.
 
     The RGB stem serves pathology as it is and, summed over its channels, mammography. Positions are
     resized to the network's grid. LayerScale is taken into the layer before it, which is exact.
@@ -68,6 +81,7 @@ def start_from(network: BreastCancerDiagnosisModel, source: str) -> StartReport:
         network: Changed in place, only if everything fits.
         source: A timm model name, an "hf-hub:" id, or a path to a file of timm's ViT names
             (.safetensors, .pth, .pt, .bin). Names and ids need the hub, or its local cache.
+        classes: Names of the network's classes, by label. grades: Of its grades, lowest first.
 
     Raises:
         ModelUnavailable: There are no such weights here, or they are of another width, depth, patch
@@ -76,7 +90,8 @@ def start_from(network: BreastCancerDiagnosisModel, source: str) -> StartReport:
     encoder = network.encoder
     tensors, digest, heads = _read(source)
     if OWN in tensors:
-        return _continued(network, tensors, digest)
+        other = _other_names(Path(source), digest, classes, grades)
+        return _continued(network, tensors, digest, other)
     first = encoder.blocks[0]
     assert isinstance(first, TransformerBlock)
     ours = first.attn.num_heads
@@ -106,25 +121,56 @@ def start_from(network: BreastCancerDiagnosisModel, source: str) -> StartReport:
 
 
 def _continued(
-    network: BreastCancerDiagnosisModel, tensors: Mapping[str, Tensor], digest: str
+    network: BreastCancerDiagnosisModel,
+    tensors: Mapping[str, Tensor],
+    digest: str,
+    other: Sequence[str],
 ) -> StartReport:
-    """Take over a network of our own: its whole encoder, and what else has the same shape."""
-    own = network.state_dict()
-    fits = {n: v for n, v in tensors.items() if n in own and own[n].shape == v.shape}
+    """Take over a network of our own: its whole encoder, and what else has the same shape.
+
+    Args:
+        other: Kinds of names, of `NAMING`, that are not known to be the same.
+    """
+    own = {name: v for name, v in network.state_dict().items() if isinstance(v, Tensor)}
+    left = tuple(prefix for kind in other for prefix in NAMING[kind])
+    fits = {
+        name: value
+        for name, value in tensors.items()
+        if name in own and own[name].shape == value.shape and not name.startswith(left)
+    }
     absent = [n for n in own if n.startswith("encoder.") and n not in fits]
     if absent:
         raise ModelUnavailable(
             f"The starting weights are of a network of another size: {absent[0]} does not fit."
         )
     network.load_state_dict(own | fits)
+    notes = ["Continued from a network of the same kind."]
+    if other:
+        said = " and ".join(other)
+        notes.append(f"The last layers of {said} stayed random: no card says they are the same.")
     return StartReport(
         "a file",
         digest,
         tuple(fits),
         tuple(name for name in own if name not in fits),
         tuple(name for name in tensors if name not in fits),
-        ("Continued from a network of the same kind.",),
+        tuple(notes),
     )
+
+
+def _other_names(
+    weights: Path, digest: str, classes: Sequence[str], grades: Sequence[str]
+) -> list[str]:
+    """Kinds of names that the card beside the weights does not state as given."""
+    try:
+        card = read_card(weights.with_suffix(".toml"))
+    except (ModelUnavailable, OSError):
+        return list(NAMING)
+    if card.weights_digest != digest:
+        return list(NAMING)
+    stated = {"classes": card.classes, "grades": card.grades}
+    wanted = {"classes": tuple(classes), "grades": tuple(grades)}
+    return [kind for kind in NAMING if not wanted[kind] or stated[kind] != wanted[kind]]
 
 
 def _read(source: str) -> tuple[dict[str, Tensor], str, int | None]:

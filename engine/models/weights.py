@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
-from engine.errors import ModelUnavailable
+from engine.errors import EngineError, ModelUnavailable
+
+UNWRITTEN = "The weights cannot be written: the disk is full, or closed to Lightbox."
 
 
 def sha256_of(path: Path) -> str:
@@ -45,10 +48,21 @@ def load_weights(network: nn.Module, path: Path, digest: str) -> None:
 
 
 def save_weights(network: nn.Module, path: Path) -> str:
-    """Write a network's tensors as safetensors, via a temporary name; return the SHA-256."""
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    """Write a network's tensors as safetensors, via a temporary name; return the SHA-256.
+
+    Raises:
+        EngineError: They cannot be written; what was there before is untouched.
+    """
+    state = network.state_dict()
+    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items() if isinstance(v, Tensor)}
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    partial.chmod(0o644)
-    partial.replace(path)
-    return sha256_of(path)
+    try:
+        save_file(tensors, partial)
+        partial.chmod(0o644)
+        digest = sha256_of(partial)
+        partial.replace(path)
+    except (SafetensorError, OSError):  # safetensors reports a full disk as its own error
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise EngineError(UNWRITTEN) from None
+    return digest

@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Cancelled:
         return CANCELLED_CODE
     except EngineError as error:
-        RunFolder(out).say("failed", message=str(error))
+        with suppress(OSError):  # the disk may be full; the sentence below tells it then
+            RunFolder(out).say("failed", message=str(error))
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -11,6 +11,7 @@ import timm
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegressionCV
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -87,14 +88,34 @@ def features(
 
 
 def fitted(
-    train: NDArray[np.float32], labels: NDArray[np.int64], test: NDArray[np.float32], seed: int = 0
+    train: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    test: NDArray[np.float32],
+    seed: int = 0,
+    *,
+    classes: int | None = None,
+    patients: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
     """Class probabilities (M, K) of the test rows by logistic regression.
 
     Scaling and the strength of the penalty (cross-validated on the training rows) never see a test
-    row.
+    row. Rows without a label (-1) are left out.
+
+    Args:
+        train: (N, F). labels: (N,). test: (M, F). seed: Of the regression.
+        classes: K, also where the last ones have no case; one above the largest label when None.
+        patients: (N,), none of whom is on both sides of a fold; each row by itself when None.
+
+    Raises:
+        InvalidRecipe: Fewer than two classes, or a class of one patient.
     """
-    folds = max(2, min(FOLDS, int(np.bincount(labels)[np.unique(labels)].min())))
+    count = int(labels.max(initial=-1)) + 1 if classes is None else classes
+    known = labels >= 0
+    groups = np.arange(len(labels)) if patients is None else patients
+    train, labels, groups = train[known], labels[known], groups[known]
+    if len(np.unique(labels)) < 2:
+        raise InvalidRecipe("The baseline needs training cases of two classes at least.")
+    folds = _folds(labels, groups)
     model = make_pipeline(
         StandardScaler(),
         LogisticRegressionCV(
@@ -103,9 +124,24 @@ def fitted(
         ),
     )  # fmt: skip
     model.fit(train, labels)
-    found = np.zeros((len(test), int(labels.max()) + 1), np.float32)
+    found = np.zeros((len(test), count), np.float32)
     found[:, model.classes_] = model.predict_proba(test)
     return found
+
+
+def _folds(
+    labels: NDArray[np.int64], groups: NDArray[np.int64]
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Rows to learn from and to choose by, every class on both sides, no group on both."""
+    names = np.unique(labels)
+    fewest = min(len(np.unique(groups[labels == name])) for name in names)
+    is_single = len(np.unique(groups)) == len(groups)
+    for folds in range(min(FOLDS, fewest), 1, -1):
+        kind = StratifiedKFold(folds) if is_single else StratifiedGroupKFold(folds)
+        found = list(kind.split(labels[:, None], labels, None if is_single else groups))
+        if all(len(np.unique(labels[rows])) == len(names) for pair in found for rows in pair):
+            return found
+    raise InvalidRecipe("The baseline needs training cases of two patients of each class at least.")
 
 
 def as_outputs(probabilities: NDArray[np.float32], like: Outputs) -> Outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from engine.models.breast import BreastCancerDiagnosisModel
 from engine.runs import RunFolder
 from engine.training import order
 from engine.training.checkpoints import (
+    ABSENT,
     BEST,
     LAST,
     TrainingFailed,
@@ -65,19 +67,33 @@ class Trainer:
         self._run = RunFolder(self.folder)
         self._journal = Journal(self._run if self.fabric.is_global_zero else None, self.report)
         self._saved = time.monotonic()
+        self._is_resumed = False
+
+    def resume(self) -> None:
+        """Go back to the last checkpoint of the folder, where it has one; done once.
+
+        Raises:
+            TrainingFailed: It is damaged, not complete, or of another recipe, data or network.
+        """
+        if self._is_resumed or not (self.folder / LAST).is_file():
+            return
+        self.state.restore(self.folder / LAST, self.facts)
+        if self.state.epoch and not (self.folder / BEST).is_file():
+            raise TrainingFailed(ABSENT)
+        self._is_resumed = True
+        self._journal.say("resumed", step=self.state.step)
 
     def fit(self) -> BreastCancerDiagnosisModel:
         """Train; the best averaged network by validation, in evaluation mode.
 
-        Best is by macro AUC plus mean box IoU, as far as the split can tell them.
+        Best is by macro AUC plus mean box IoU, as far as the split can tell them, the later of
+        equals; where it can tell neither, the last epoch is kept, and patience never ends.
 
         Raises:
             TrainingFailed: Too many steps in a row were not finite, or the disk is full.
             Paused, Cancelled: Somebody asked for it; a paused run has a checkpoint of this step.
         """
-        if (self.folder / LAST).is_file():
-            self.state.restore(self.folder / LAST, self.facts)
-            self._journal.say("resumed", step=self.state.step)
+        self.resume()
         try:
             self._run_epochs()
         except Paused:
@@ -147,9 +163,10 @@ class Trainer:
             state.optimiser.state.clear()  # momenta of the loss before mean nothing for this one
         torch.manual_seed(order.step_seed(self.recipe.seed, state.step, self.fabric.global_rank))
         examples = augmented(batch.to(self.fabric.device), seeds, self.recipe.augmentation)
-        hidden = order.shown(seeds, self.recipe.objective.modality_dropout)
-        present = examples.has_patho & hidden.to(self.fabric.device)
+        shown = order.shown(seeds, self.recipe.hidden_share)
+        present = examples.has_patho & shown.to(self.fabric.device)
         parts = self._backward(examples, present)
+        self._losses = {name: float(value.detach()) for name, value in parts.items()}
         norm = self.fabric.clip_gradients(
             self._module, self._optimiser, max_norm=settings.clip, error_if_nonfinite=False
         )
@@ -159,6 +176,9 @@ class Trainer:
             state.averaged.update_parameters(self.network)
             state.scheduler.step()
             state.refused = 0
+            for name, value in self._losses.items():
+                state.sums[name] = state.sums.get(name, 0.0) + value
+            state.counted += 1
         else:
             state.skipped, state.refused = state.skipped + 1, state.refused + 1
             if state.refused >= settings.max_skipped:
@@ -166,10 +186,6 @@ class Trainer:
                     f"{state.refused} steps in a row were not finite; training stopped."
                 )
         self._optimiser.zero_grad(set_to_none=True)
-        self._losses = {name: float(value.detach()) for name, value in parts.items()}
-        for name, value in self._losses.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value
-        state.counted += 1
         state.step, state.position = state.step + 1, state.position + 1
         self._journal_step()
 
@@ -204,7 +220,7 @@ class Trainer:
         trunk = {id(p) for p in shared}
         others = [p for p in self.network.parameters() if id(p) not in trunk]
         seed = order.step_seed(self.recipe.seed, self.state.step, 0)
-        losses = self._objective.losses(parts)
+        losses = self._objective.losses(parts, self.state.step)
         backward_with_pcgrad(losses, shared, others, torch.Generator().manual_seed(seed))
 
     def _journal_step(self) -> None:
@@ -251,13 +267,20 @@ class Trainer:
         return found
 
     def _judge(self, scores: dict[str, Any]) -> bool:
-        """Whether this is the best epoch so far; if so, its weights are kept."""
+        """Whether this is the best epoch so far; if so, its weights are kept.
+
+        The later of equal epochs is kept, and the later of those that the split cannot tell apart;
+        only figures that are no better count as stale.
+        """
         state = self.state
-        value = (scores["macro_auc"] or 0.0) + (scores["box_iou"] or 0.0)
-        if value <= state.best:
-            state.stale += 1
+        told = [scores[name] for name in ("macro_auc", "box_iou")]
+        known = [value for value in told if value is not None and math.isfinite(value)]
+        value = sum(known) if known else -math.inf
+        if known:
+            state.stale = 0 if value > state.best else state.stale + 1
+        if value < state.best:
             return False
-        state.best, state.stale = value, 0
+        state.best = value
         if self.fabric.is_global_zero:
             write_checkpoint(self.folder / BEST, state.kept.state_dict())
         return True

@@ -71,16 +71,20 @@ class Objective(nn.Module):
             logits = outputs["classification"].float()
             penalty = invariance_penalty(self._kind, logits, label, site)
             found["penalty"] = penalty
-            total = total + (1.0 if step < self._anneal else self._penalty) * penalty
+            total = total + self._factor(step) * penalty
             found["total"] = total
         return total, found
 
-    def losses(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Each part as it enters the total, for methods that look at tasks one by one."""
+    def losses(self, parts: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Each part as it enters the total of a step, for methods that look at tasks one by one."""
         found = self.network.weighted_losses(parts, self._weights)
         if "penalty" in parts:
-            found["penalty"] = self._penalty * parts["penalty"]
+            found["penalty"] = self._factor(step) * parts["penalty"]
         return found
+
+    def _factor(self, step: int) -> float:
+        """Weight of the penalty: 1 until the annealing is over."""
+        return 1.0 if step < self._anneal else self._penalty
 
 
 def fields_of(examples: Examples, has_patho: Tensor) -> dict[str, Any]:

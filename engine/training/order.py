@@ -21,13 +21,20 @@ def seed_of(*numbers: int) -> int:
 
 
 def epoch_order(source: Source, seed: int, epoch: int, *, balanced: bool) -> Tensor:
-    """Cases of an epoch in order, (N,): a permutation, or draws that give each class its share."""
+    """Cases of an epoch in order, (N,): a permutation, or draws that give each class its share.
+
+    Cases without a label come as often as cases with one do on average.
+    """
     rng = np.random.default_rng(seed_of(seed, _ORDER, epoch))
     if not balanced:
         return torch.from_numpy(rng.permutation(len(source)))
     labels = np.asarray(source.labels)
-    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    weights = 1.0 / counts[places]
+    known = labels >= 0
+    weights = np.ones(len(labels))
+    if known.any():
+        _, places, counts = np.unique(labels[known], return_inverse=True, return_counts=True)
+        weights[known] = 1.0 / counts[places]
+        weights[~known] = weights[known].mean()
     drawn = rng.choice(len(source), len(source), p=weights / weights.sum())
     return torch.from_numpy(drawn.astype(np.int64))
 

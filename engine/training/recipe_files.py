@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,10 @@ from engine.errors import InvalidRecipe
 from engine.training.recipes import CHOICES, Recipe, flat
 
 NETWORK = "network."
+NUMBERS = ("data.fractions",)
+"""Lists of numbers, beside those of the network."""
+SENTENCES = ("limits",)
+"""Lists of sentences, which hold commas."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class RecipeField:
     def text(self) -> str:
         """The value as one may type it."""
         if isinstance(self.value, tuple | list):
-            return ", ".join(str(v) for v in self.value)
+            return _list_text(self.path, self.value)
         return str(self.value).lower() if isinstance(self.value, bool) else str(self.value)
 
 
@@ -50,6 +54,8 @@ def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recip
         table = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise InvalidRecipe("There is no recipe at this place.") from None
+    except OSError:
+        raise InvalidRecipe("The recipe cannot be opened as a file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         raise InvalidRecipe("The recipe is not valid TOML.") from None
     return recipe_of(table, overrides)
@@ -180,6 +186,9 @@ def parse_value(item: RecipeField, text: str) -> Any:
 def parse_text(path: str, kind: str, text: str) -> Any:
     """A text as "text", "whole", "number", "switch" or "list".
 
+    A list is parts between commas, or JSON; sentences, as of `limits`, one a line, or JSON. Parts
+    are numbers in shares and in arguments of the network only.
+
     Raises:
         InvalidRecipe: It cannot be read so.
     """
@@ -197,16 +206,42 @@ def parse_text(path: str, kind: str, text: str) -> Any:
             raise InvalidRecipe(f"{path} must be true or false, not {said!r}.")
         return said.lower() == "true"
     if kind == "list":
-        parts = [part.strip().strip("\"'") for part in said.strip("[]").split(",")]
-        return tuple(_number(part) for part in parts if part)
+        return _list(path, said)
     return said
 
 
+def _list(path: str, said: str) -> tuple[Any, ...]:
+    """The parts of a list; see `parse_text`."""
+    has_numbers = path in NUMBERS or path.startswith(NETWORK)
+    if said.startswith("["):
+        try:
+            found = json.loads(said)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, list):
+            return tuple(v if has_numbers or isinstance(v, str) else str(v) for v in found)
+    if path in SENTENCES:
+        return tuple(line for part in said.split("\n") if (line := part.strip()))
+    parts = [part.strip().strip("\"'") for part in said.strip("[]").split(",")]
+    return tuple(_number(part) if has_numbers else part for part in parts if part)
+
+
+def _list_text(path: str, values: Sequence[Any]) -> str:
+    """A list as `parse_text` reads it back: parts between commas where that is plain, else JSON."""
+    texts = [str(value) for value in values]
+    plain = ", ".join(texts)
+    if path not in SENTENCES and _list(path, plain) == tuple(values):
+        return plain
+    return json.dumps(list(values), ensure_ascii=False)
+
+
 def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def parse_overrides(recipe: Recipe, settings: Mapping[str, str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -27,12 +28,28 @@ SHARES = (
     "optimiser.warmup", "optimiser.ema", "optimiser.layer_decay", "objective.modality_dropout",
 )  # fmt: skip
 NOT_NEGATIVE = (
-    "seed", "data.workers", "data.split_seed", "optimiser.weight_decay", "optimiser.patience",
-    "optimiser.checkpoint_minutes", "objective.penalty", "objective.anneal_steps",
+    "seed", "data.workers", "data.split_seed", "data.first_seed",
+    "optimiser.weight_decay", "optimiser.patience", "optimiser.checkpoint_minutes",
+    "objective.penalty", "objective.anneal_steps",
     "objective.alignment", "objective.alone", "objective.consistency",
     "augmentation.scale", "augmentation.shift", "augmentation.gamma", "augmentation.noise",
-    "augmentation.stain",
+    "augmentation.stain", *SHARES,
 )  # fmt: skip
+SEEDS = ("seed", "data.split_seed", "data.first_seed")
+MOST_SEED = 2**31
+TAKEN = ("recipe", "split")
+"""Names of other files of a run's folder."""
+TEXTS = (
+    "limits", "classes", "grades", "data.hold_out_sites", "data.sites", "data.test_sites"
+)  # fmt: skip
+"""Lists of texts."""
+NETWORK_SIZES: Mapping[str, int] = {
+    "img_size": 4096, "pathology_size": 4096, "patch_size": 1024, "embed_dim": 4096, "depth": 64,
+    "num_heads": 256, "cross_heads": 256, "adapter_dim": 4096, "projection_dim": 4096,
+}  # fmt: skip
+"""Whole numbers from 1 that a network may have, by argument, and the largest."""
+MOST_PARAMETERS = 3 * 10**9
+"""Of the blocks of a trunk: more is a slip of the finger, and fills the memory."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,8 @@ class DataRecipe:
     Args:
         source: "phantoms", made as needed, or "manifest".
         manifest: Path of the manifest (CSV or Parquet).
-        split: Path of a stored split; made from the manifest and kept beside the run when empty.
+        split: Path of a stored split, which is only read; one is made from the manifest and kept
+            beside the run when empty.
         split_seed: Seed of a split that is made. fractions: Its shares of train, validation, test.
         hold_out_sites: Sites that training does not touch: kept for a later, external evaluation.
         pairing: What the mammogram is paired with: the pathology of the same "patient", of another
@@ -114,7 +132,8 @@ class ObjectiveRecipe:
     Args:
         alignment: Weight of the contrastive loss. alone: Of the classes from one modality.
         consistency: Of the agreement of grade and class.
-        modality_dropout: Share of training cases whose pathology is hidden.
+        modality_dropout: Share of training cases whose pathology is hidden; none are with
+            network.use_dg false.
         generalisation: "none", or a penalty on what differs between sites: "irm" (IRMv1), "vrex".
         penalty: Its weight after annealing; 1 before.
         anneal_steps: Steps before the full penalty; the optimiser then starts anew.
@@ -175,6 +194,12 @@ class Recipe:
         for path, value, kind in flat(self):
             _check_kind(path, value, kind)
         known = {path: value for path, value, _ in flat(self)}
+        for path in SEEDS:
+            _require(
+                known[path] <= MOST_SEED, f"{path} must be at most {MOST_SEED}, not {known[path]}."
+            )
+        for path in TEXTS:
+            _require(_are_texts(known[path]), f"{path} must be a list of texts.")
         for path in POSITIVE:
             _require(known[path] > 0, f"{path} must be positive, not {known[path]}.")
         for path in NOT_NEGATIVE:
@@ -187,6 +212,13 @@ class Recipe:
                 f"{path} must be one of {', '.join(words)}, not {known[path]}.",
             )
         _check_whole(self)
+        _check_names(self)
+        _check_network(self.network)
+
+    @property
+    def hidden_share(self) -> float:
+        """Share of training cases whose pathology is hidden; none with `network.use_dg` false."""
+        return self.objective.modality_dropout if self.network.get("use_dg", True) else 0.0
 
 
 def _check_whole(recipe: Recipe) -> None:
@@ -205,16 +237,71 @@ def _check_whole(recipe: Recipe) -> None:
         "data.manifest must name the manifest when data.source is manifest.",
     )
     _require(
+        all(_is_number(share) and share >= 0 for share in data.fractions),
+        "data.fractions must be numbers that are not negative.",
+    )
+    _require(
         len(data.fractions) == 3 and abs(sum(data.fractions) - 1) < 1e-6,
         "data.fractions must be three shares that add up to 1.",
     )
+    is_strange = data.source == "manifest" and data.pairing == "label"
+    _require(
+        not is_strange
+        or recipe.objective.alignment == 0
+        or recipe.network.get("positives", "patient") == "label",
+        'data.pairing "label" pairs images of different patients, so network.positives must be '
+        '"label" too.',
+    )
+
+
+def _check_names(recipe: Recipe) -> None:
+    """The name of the model, and those of classes and grades."""
     _require(len(recipe.classes) >= 2, "classes must hold two names at least.")
-    odd = [name for name in recipe.grades if name not in recipe.classes]
-    _require(not odd, f"grades must be classes; not among them: {', '.join(odd)}.")
+    for path, names in (("classes", recipe.classes), ("grades", recipe.grades)):
+        _require(all(name.strip() for name in names), f"{path} must not hold an empty name.")
+        _require(len(set(names)) == len(names), f"{path} must not hold a name twice.")
+    if recipe.data.source == "phantoms":
+        odd = [name for name in recipe.grades if name not in recipe.classes]
+        _require(not odd, f"grades must be classes; not among them: {', '.join(odd)}.")
     _require(
         not recipe.name.startswith(".") and not set(recipe.name) & set('/\\:*?"<>|'),
         "name must be usable as a file name.",
     )
+    _require(bool(recipe.name.strip()), "name must not be empty.")
+    _require(
+        recipe.name.casefold() not in TAKEN,
+        f"name must not be {recipe.name}: the folder of a run has a file of this name.",
+    )
+
+
+def _check_network(network: Mapping[str, Any]) -> None:
+    """Refuse sizes that no network has before one is built of them."""
+    _require(
+        "modality_dropout" not in network,
+        "network.modality_dropout has no effect in training; set objective.modality_dropout.",
+    )
+    for name, most in NETWORK_SIZES.items():
+        value = network.get(name, 1)
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        _require(
+            is_whole and 1 <= value <= most,
+            f"network.{name} must be a whole number from 1 to {most}, not {value!r}.",
+        )
+    width, depth = network.get("embed_dim", 1), network.get("depth", 1)
+    _require(
+        12 * depth * width**2 <= MOST_PARAMETERS,
+        "The network is too large: please lower network.embed_dim or network.depth.",
+    )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether what a list holds is a finite number."""
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_one and abs(value) < math.inf
+
+
+def _are_texts(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _require(holds: bool, sentence: str) -> None:
@@ -249,3 +336,5 @@ def _check_kind(path: str, value: Any, kind: str) -> None:
     wrong = isinstance(value, bool) and kind != "bool"
     if wrong or not isinstance(value, _KINDS[kind]):
         raise InvalidRecipe(f"{path} must be {_WORDS[kind]}, not {value!r}.")
+    if kind == "float" and not _is_number(value):
+        raise InvalidRecipe(f"{path} must be a finite number, not {value!r}.")

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
+from engine.datasets.check import check
+from engine.datasets.manifest import read_manifest
 from engine.datasets.source import Source
 from engine.errors import InvalidRecipe
 from engine.models.base import MODELS
 from engine.models.breast import BreastCancerDiagnosisModel
-from engine.models.starting import start_from
-from engine.models.weights import save_weights, sha256_of
+from engine.models.starting import StartReport, start_from
+from engine.models.weights import save_weights
 from engine.runs import RunFolder
 from engine.training.card import card_text
-from engine.training.checkpoints import FULL, TrainingFailed
+from engine.training.checkpoints import CLOSING, LAST, TrainingFailed
 from engine.training.evaluate import FIGURES, measure
 from engine.training.journal import Report
 from engine.training.loop import Trainer
@@ -29,6 +32,10 @@ from engine.training.sources import Splits, sources_of
 
 RECIPE_FILE = "recipe.toml"
 RESAMPLES = 2000
+SHOWN = 3
+"""Errors of a data set that its refusal names."""
+CLOSED_DISK = "The training cannot go on: the disk is full, or closed to Lightbox."
+NO_FILE = "The training cannot go on: a file or folder that it needs cannot be used."
 ARTIFICIAL = "Pairs of mammogram and pathology are artificial: of different patients, same class."
 
 
@@ -60,14 +67,14 @@ def train(
         Paused, Cancelled: Somebody asked for it through the folder.
     """
     fabric = fabric or one_device(recipe, torch.device(device))
-    run = RunFolder(folder)
-    if fabric.is_global_zero:
-        run.clear()
-    fabric.barrier()
     try:
+        run = RunFolder(folder)
+        if fabric.is_global_zero:
+            run.clear()
+        fabric.barrier()
         return _train(recipe, folder, fabric, run, report, processes)
-    except OSError:
-        raise TrainingFailed(FULL) from None
+    except OSError as error:
+        raise TrainingFailed(CLOSED_DISK if error.errno in CLOSING else NO_FILE) from None
 
 
 def one_device(recipe: Recipe, device: torch.device) -> Fabric:
@@ -85,9 +92,17 @@ def precision_of(recipe: Recipe) -> Any:
 
 
 def network_table(recipe: Recipe) -> dict[str, Any]:
-    """Arguments of the network, with as many classes and grades as the recipe names."""
-    counts = {"num_classes": len(recipe.classes), "num_grades": max(2, len(recipe.grades))}
-    return {**recipe.network, **counts}
+    """Arguments of the network, with as many classes and grades as the recipe names.
+
+    Which class each grade is goes with them where the network would not guess it.
+    """
+    classes, grades = recipe.classes, recipe.grades
+    counts = {"num_classes": len(classes), "num_grades": max(2, len(grades))}
+    if len(classes) != counts["num_grades"] + 1 or grades == classes[1:]:
+        return {**recipe.network, **counts}
+    named = [classes.index(name) for name in grades if name in classes]
+    graded = named if len(named) == counts["num_grades"] else []
+    return {"graded_classes": graded, **recipe.network, **counts}
 
 
 def built(recipe: Recipe) -> BreastCancerDiagnosisModel:
@@ -97,16 +112,23 @@ def built(recipe: Recipe) -> BreastCancerDiagnosisModel:
         InvalidRecipe: The network table does not fit the system.
         ModelUnavailable: The weights to start from are absent or do not fit.
     """
+    return _begun(recipe)[0]
+
+
+def _begun(recipe: Recipe) -> tuple[BreastCancerDiagnosisModel, StartReport | None]:
+    """See `built`; with what it started from, None for random weights."""
     torch.manual_seed(recipe.seed)
     try:
         network = MODELS[recipe.system].build(network_table(recipe))
-    except (TypeError, ValueError) as error:
-        raise InvalidRecipe(f"The [network] table does not fit the system: {error}.") from None
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        told = str(error).partition("\n")[0].rstrip(".")
+        raise InvalidRecipe(f"The [network] table does not fit the system: {told}.") from None
     if not isinstance(network, BreastCancerDiagnosisModel):
         raise InvalidRecipe(f"System {recipe.system} is not trained by this kind of recipe.")
-    if recipe.start.weights:
-        start_from(network, recipe.start.weights)
-    return network
+    if not recipe.start.weights:
+        return network, None
+    source = recipe.start.weights
+    return network, start_from(network, source, classes=recipe.classes, grades=recipe.grades)
 
 
 def input_sizes(recipe: Recipe, network: BreastCancerDiagnosisModel) -> tuple[tuple[int, int], int]:
@@ -126,29 +148,68 @@ def _train(
 ) -> Path:
     if recipe.optimiser.pcgrad and fabric.world_size > 1:
         raise InvalidRecipe("optimiser.pcgrad runs in one process only.")
-    network = built(recipe)
+    network, start = _begun(recipe)
     sizes, cells = input_sizes(recipe, network)
     if fabric.is_global_zero:
-        (folder / RECIPE_FILE).write_text(recipe_toml(recipe), "utf-8")
         run.say("started", name=recipe.name, seed=recipe.seed)
+        if not (folder / LAST).is_file():
+            _check_data(recipe, run)
         sources_of(recipe, sizes, cells, folder, processes=processes)  # makes what others read
     fabric.barrier()
     splits = sources_of(recipe, sizes, cells, folder, processes=processes)
     network.to(fabric.device)
     trainer = Trainer(
         fabric, recipe, folder, network, splits.train, splits.validation,
-        {"recipe": recipe_digest(recipe), "data": splits.digests}, report,
+        run_facts(recipe, splits, start), report,
     )  # fmt: skip
+    trainer.resume()
+    if fabric.is_global_zero:
+        _write(folder / RECIPE_FILE, recipe_toml(recipe))
     best = trainer.fit()
     card = folder / f"{recipe.name}.toml"
     if fabric.is_global_zero:
         metrics = test_figures(best, splits.test, fabric.device, recipe)
         digest = save_weights(best, folder / f"{recipe.name}.safetensors")
-        facts = card_facts(recipe, splits, trainer)
-        card.write_text(card_text(_as_carded(recipe), facts, metrics, digest), "utf-8")
+        facts = card_facts(recipe, splits, trainer, start)
+        _write(card, card_text(_as_carded(recipe), facts, metrics, digest))
         run.say("finished", card=card.name, metrics=metrics)
     fabric.barrier()
     return card
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text via a temporary name, so that it is whole or as it was."""
+    draft = path.with_name(f"{path.name}.partial")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
+
+
+def _check_data(recipe: Recipe, run: RunFolder) -> None:
+    """Say what is wrong with the data set.
+
+    Raises:
+        InvalidRecipe: Something is wrong that keeps training from starting.
+        InvalidManifest: The manifest cannot be read as a table.
+        Paused, Cancelled: Somebody asked for it.
+    """
+    if recipe.data.source != "manifest":
+        return
+    manifest = read_manifest(Path(recipe.data.manifest), recipe.classes, recipe.grades)
+    found = check(manifest, progress=lambda done, whole: run.obey())
+    for problem in found.problems:
+        if problem.severity == "warning":
+            run.say("warning", message=problem.message)
+    errors = [p.message.rstrip(".") for p in found.problems if p.severity == "error"]
+    if errors:
+        more = len(errors) - SHOWN
+        told = [*errors[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        raise InvalidRecipe(f"The data set cannot be used: {'; '.join(told)}.")
+
+
+def run_facts(recipe: Recipe, splits: Splits, start: StartReport | None) -> dict[str, Any]:
+    """What a checkpoint must agree with to be gone on from."""
+    facts: dict[str, Any] = {"recipe": recipe_digest(recipe), "data": splits.digests}
+    return facts | {"start": start.digest} if start is not None and start.digest else facts
 
 
 def recipe_digest(recipe: Recipe) -> str:
@@ -164,7 +225,9 @@ def _as_carded(recipe: Recipe) -> Recipe:
     return replace(recipe, limits=limits, network=network_table(recipe))
 
 
-def card_facts(recipe: Recipe, splits: Splits, trainer: Trainer) -> dict[str, Any]:
+def card_facts(
+    recipe: Recipe, splits: Splits, trainer: Trainer, start: StartReport | None
+) -> dict[str, Any]:
     """What the card states of the training."""
     state = trainer.state
     return {
@@ -181,18 +244,17 @@ def card_facts(recipe: Recipe, splits: Splits, trainer: Trainer) -> dict[str, An
         "test_cases": len(splits.test),
         "train_patients": len(set(splits.train.patients.tolist())),
         "sites": list(splits.train.site_names),
-        "start": _start(recipe.start.weights),
+        "start": _start(start),
         "train_data": splits.train.digest,
         "test_data": splits.test.digest,
     }
 
 
-def _start(weights: str) -> str:
+def _start(start: StartReport | None) -> str:
     """What the training started from, in words; a file by its digest, never by its place."""
-    if not weights:
+    if start is None:
         return "random weights"
-    path = Path(weights)
-    return f"weights of SHA-256 {sha256_of(path)}" if path.is_file() else weights
+    return f"weights of SHA-256 {start.digest}" if start.digest else start.source
 
 
 def test_figures(
@@ -216,12 +278,14 @@ def test_figures(
         rows = torch.from_numpy((test.sites == number).nonzero()[0])
         if 0 < len(rows) < len(test):
             part = measure(network, test.subset(rows), device, pathology=False, workers=workers)
-            found[_key(f"mammogram_only_{name}")] = {
+            found[_key(f"mammogram_only_{name}", found)] = {
                 key: part[key] for key in ("cases", *FIGURES) if part[key] is not None
             }
     return found
 
 
-def _key(text: str) -> str:
-    """A text as a bare TOML key."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in text)
+def _key(text: str, taken: Container[str] = ()) -> str:
+    """A text as a bare TOML key, numbered from 2 where another text has become the same one."""
+    key = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in text)
+    names = (f"{key}_{number}" if number > 1 else key for number in count(1))
+    return next(name for name in names if name not in taken)

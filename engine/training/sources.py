@@ -6,18 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from engine.datasets.manifest import read_manifest
+from engine.datasets.manifest import Manifest, read_manifest
 from engine.datasets.manifest_source import Pairing, manifest_source
 from engine.datasets.phantoms import SPLITS, phantom_source
 from engine.datasets.source import Source
-from engine.datasets.splits import make_split, read_split, write_split
-from engine.errors import InvalidRecipe
+from engine.datasets.splits import EXTERNAL, Split, make_split, read_split, write_split
+from engine.errors import EngineError, InvalidRecipe
 from engine.phantoms.site import Site, named_site
-from engine.training.recipes import Recipe
+from engine.training.checkpoints import LAST
+from engine.training.recipes import DataRecipe, Recipe
 
 SPLIT_FILE = "split.json"
 WORTH_PROCESSES = 64
 """Phantoms from which starting processes pays."""
+OTHER_SPLIT = (
+    "The run in this folder has begun with another split: the manifest, its classes, or "
+    "data.fractions, data.split_seed or data.hold_out_sites were others; choose another folder."
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ def sources_of(
 
     Raises:
         InvalidRecipe: A split is empty, or a phantom site is unknown.
-        EngineError: The manifest or the stored split cannot be used.
+        EngineError: The manifest or the stored split cannot be used, or the run has begun with
+            another split.
     """
     make = _phantoms if recipe.data.source == "phantoms" else _listed
     found = make(recipe, sizes, cells, folder, processes)
@@ -91,15 +97,7 @@ def _listed(
 ) -> Splits:
     data = recipe.data
     manifest = read_manifest(Path(data.manifest), recipe.classes, recipe.grades)
-    stored = Path(data.split) if data.split else folder / SPLIT_FILE
-    if stored.is_file():
-        split = read_split(stored)
-    else:
-        shares = dict(zip(("train", "validation", "test"), data.fractions, strict=True))
-        split = make_split(
-            manifest, shares, seed=data.split_seed, hold_out_sites=data.hold_out_sites
-        )
-        write_split(split, stored)
+    split = _named_split(data, manifest) if data.split else _own_split(data, manifest, folder)
     return Splits(
         **{
             name: manifest_source(
@@ -117,3 +115,47 @@ def _listed(
             for name in ("train", "validation", "test")
         }
     )
+
+
+def _named_split(data: DataRecipe, manifest: Manifest) -> Split:
+    """The split that the recipe names, which is never written to.
+
+    Raises:
+        InvalidRecipe: It is absent, or uses a site that is to be held out.
+        InvalidManifest: It is damaged.
+    """
+    path = Path(data.split)
+    if not path.is_file():
+        raise InvalidRecipe("There is no split at the place that data.split names.")
+    split = read_split(path)
+    held = [row for row in manifest.rows if row.site in data.hold_out_sites]
+    if any(split.find(row) not in (EXTERNAL, None) for row in held):
+        raise InvalidRecipe(
+            "The split that data.split names uses a site that data.hold_out_sites keeps out."
+        )
+    return split
+
+
+def _own_split(data: DataRecipe, manifest: Manifest, folder: Path) -> Split:
+    """The split of the recipe's settings, kept in the run's folder.
+
+    Raises:
+        InvalidRecipe: The run has made checkpoints with another one.
+    """
+    shares = dict(zip(("train", "validation", "test"), data.fractions, strict=True))
+    made = make_split(manifest, shares, seed=data.split_seed, hold_out_sites=data.hold_out_sites)
+    path = folder / SPLIT_FILE
+    if _digest_of(path) == made.digest:
+        return made
+    if path.is_file() and (folder / LAST).is_file():
+        raise InvalidRecipe(OTHER_SPLIT)
+    write_split(made, path)
+    return made
+
+
+def _digest_of(path: Path) -> str:
+    """Digest of a stored split; empty where there is none, or a damaged one."""
+    try:
+        return read_split(path).digest
+    except EngineError:
+        return ""

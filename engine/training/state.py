@@ -78,10 +78,10 @@ class State:
             self.averaged.load_state_dict(stored["averaged"])
             self.optimiser.load_state_dict(stored["optimiser"])
             self.scheduler.load_state_dict(stored["scheduler"])
+            for name in self._PLAIN:
+                setattr(self, name, stored[name])
         except (RuntimeError, ValueError, KeyError):
             raise TrainingFailed(OTHER) from None
-        for name in self._PLAIN:
-            setattr(self, name, stored[name])
 
 
 def begin(recipe: Recipe, network: BreastCancerDiagnosisModel, steps: int) -> State:

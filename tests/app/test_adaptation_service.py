@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from app.auth import User
-from app.errors import InvalidInput, NotAllowed, NotFound
-from app.services import Services
+from app.errors import InvalidInput, NotAllowed, NotFound, StorageFailed
+from app.services import Services, run_cases
 from app.services.run_views import BeforeAfter
+from engine.datasets.manifest import read_manifest
+from engine.datasets.splits import make_split, write_split
 from engine.datasets.writing import write_phantom_manifest
 from engine.errors import ModelUnavailable
 
@@ -30,6 +32,7 @@ def _load(name: str) -> ModuleType:
 
 kit, admin = _load("small_model"), _load("admin_world")
 ANN, CHIEF, SHIPPED = kit.ANN, kit.CHIEF, kit.NAME
+MANIFEST_RECIPE = '[data]\nsource = "manifest"\nmanifest = "/none.csv"\n'
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +164,91 @@ def test_what_was_rolled_back_or_discarded_is_not_accepted(
     assert services.store.models() == []
     folder = services._context.supervisor.folder(number).path
     assert not (folder / "candidate").exists()
+
+
+def test_of_two_who_judge_at_once_one_is_refused(
+    services: Services, cases: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one accepts, another one accepts and discards."""
+    number, install = done(services, cases), services._context.shelf.install
+    refused: list[str] = []
+
+    def slow(*given: Any, **more: Any) -> Any:
+        for call in (lambda: services.adaptation.accept(CHIEF, number, "second"),
+                     lambda: services.adaptation.discard(CHIEF, number)):  # fmt: skip
+            with pytest.raises(InvalidInput) as caught:
+                call()
+            refused.append(str(caught.value))
+        return install(*given, **more)
+
+    monkeypatch.setattr(services._context.shelf, "install", slow)
+    assert services.adaptation.accept(CHIEF, number, "first").name == "first"
+    assert len(refused) == 2 and [model.name for model in services.store.models()] == ["first"]
+
+
+def test_a_candidate_that_could_not_be_stored_can_be_accepted_again(
+    services: Services, cases: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any, **more: Any) -> None:
+        raise StorageFailed("The disk is full.")
+
+    number = done(services, cases)
+    with monkeypatch.context() as patch:
+        patch.setattr(services._context.shelf, "install", full)
+        with pytest.raises(StorageFailed):
+            services.adaptation.accept(CHIEF, number, "first")
+    assert services.adaptation.accept(CHIEF, number, "first").name == "first"
+
+
+def test_cases_that_a_model_learnt_from_are_no_test_cases(
+    services: Services, tmp_path: Path
+) -> None:
+    """However its data set is registered, and whatever has become of the model's own."""
+    path = write_phantom_manifest(tmp_path / "set", 40, height=128, width=128, tile=128)
+    manifest = read_manifest(path, kit.CLASSES, ())
+    drawn = make_split(manifest, seed=9)
+    run = services.store.add_run(
+        "training", "A", "chief", {"recipe": MANIFEST_RECIPE, "dataset": 7}
+    )
+    folder = services._context.supervisor.folder(run.id).path
+    write_split(drawn, folder / "split.json")
+    add = services.store.add_model
+    marks = {"digest": "a" * 64, "card_digest": "b" * 64}
+    add("own", "chief", **marks, origin="trained", run_id=run.id)
+    add("child", "chief", **marks, origin="adapted", parent="own")
+    add("orphan", "chief", **marks, origin="adapted", parent="gone")
+    add("guest", "chief", **marks, origin="imported")
+    store, settings = services.store, services.settings
+
+    def tested(*names: str) -> set[str]:
+        pasts = [run_cases._past(store, settings, name) for name in names]
+        split = run_cases._split(manifest, "test", pasts)
+        return {row.key for row in manifest.rows if split.of(row) == "test"}
+
+    own = {row.key for row in manifest.rows if drawn.of(row) == "test"}
+    assert tested("own") == tested("child") == tested("child", SHIPPED) == own != tested(SHIPPED)
+    doubtful = run_cases.unsure(store, settings, 3, ("own", "child", "orphan", "guest", SHIPPED))
+    assert doubtful == ("orphan", "guest")
+    assert run_cases.unsure(store, settings, "phantoms", ("guest",)) == ()
+    (folder / "split.json").unlink()
+    assert run_cases.unsure(store, settings, 3, ("own", "child")) == ("own", "child")
+
+
+def test_it_is_said_where_a_model_may_have_learnt_from_the_cases(
+    services: Services, cases: list[str], tmp_path: Path, model: Path
+) -> None:
+    path = write_phantom_manifest(tmp_path / "set", 32, height=128, width=128, tile=128)
+    data = services.datasets.register(CHIEF, "Phantoms", str(path))
+    admin.do(services, data.run_id)
+    card = model / f"{SHIPPED}.toml"
+    services._context.shelf.install(card, "guest", origin="imported", who="chief")
+    run = services.registry.compare(CHIEF, SHIPPED, "guest", str(data.id))
+    assert admin.do(services, run.id).state == "done"
+    said = services.registry.comparison(CHIEF, run.id).source
+    assert said.startswith("the test cases of “Phantoms” (it is not known what guest learnt from")
+    number = services.adaptation.start(CHIEF, "guest", cases, "tent", 1, data.id).id
+    assert admin.do(services, number).state == "done"
+    assert "guest" in services.adaptation.outcome(CHIEF, number).notes[0]
 
 
 def test_changed_predictions_come_with_their_pictures(services: Services, cases: list[str]) -> None:

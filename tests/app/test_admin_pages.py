@@ -225,6 +225,19 @@ def test_adaptation(services: harness.Fakes) -> None:
     assert value["detail"]["outcome"]["discarded"] and value["said"]["good"]
 
 
+def test_an_outcome_that_cannot_be_read_does_not_take_the_page(
+    services: harness.Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(user: User, run: int) -> None:
+        raise InvalidInput("The outcome is damaged.")
+
+    page = built(AdaptationPage, services)
+    monkeypatch.setattr(services.adaptation, "outcome", broken, raising=False)
+    value, _ = page.value(CHIEF, {"run": 21})
+    assert value["detail"]["outcome"] is None and value["detail"]["run"]["id"] == 21
+    assert value["detail"]["log"] == "The outcome is damaged." and len(value["runs"]) > 1
+
+
 def test_models(services: harness.Fakes) -> None:
     page, bench = built(ModelsPage, services), services.bench
     value, going = page.value(CHIEF, {"model": "gone"})
@@ -336,9 +349,10 @@ def test_a_transfer_is_its_owners_and_takes_nothing_odd(services: harness.Fakes)
     assert not list((services.settings.workspace / transfer.FOLDER).iterdir())
     with pytest.raises(NotFound):
         moves.import_end(CHIEF, token)
-    for size in (0, -1, "9", services.settings.max_upload_bytes + 1):
+    for size in (0, -1, "9", transfer.MOST_BYTES + 1):
         with pytest.raises(InvalidInput):
             moves.import_begin(CHIEF, size)
+    moves.import_begin(CHIEF, services.settings.max_upload_bytes + 1)
 
 
 def test_transfers_that_nobody_ended_are_removed(

@@ -17,8 +17,9 @@ from PIL import Image
 from app.auth import User
 from app.errors import InvalidInput, NotAllowed, NotFound
 from app.services import Services
+from app.services.run_cases import decoded_folder
 from app.services.run_views import DatasetView
-from engine.datasets.errors import InvalidManifest
+from app.services.runs import MOST_WAITING
 from engine.datasets.writing import write_phantom_manifest
 
 
@@ -201,30 +202,27 @@ def test_what_cannot_be_registered(services: Services, whole: Path) -> None:
     assert [view.name for view in services.datasets.list(CHIEF)] == ["A set"]
 
 
-def test_a_manifest_is_sent_by_the_browser(services: Services, whole: Path, tmp_path: Path) -> None:
-    sent = tmp_path / "blob"
-    sent.write_bytes(whole.read_bytes())
-    upload = services.datasets.upload
-    with pytest.raises(InvalidInput, match="row 2 is relative"):
-        upload(CHIEF, "Sent", ".csv", sent)
-    with pytest.raises(InvalidInput, match="no folder at this place"):
-        upload(CHIEF, "Sent", ".csv", sent, str(tmp_path / "none"))
-    with pytest.raises(InvalidInput, match="CSV or a Parquet"):
-        upload(CHIEF, "Sent", ".exe", sent)
-    (tmp_path / "bad").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InvalidManifest):
-        upload(CHIEF, "Sent", ".csv", tmp_path / "bad", str(whole.parent))
-    kept = services.settings.workspace / "datasets"
-    assert services.datasets.list(CHIEF) == [] and not list(kept.glob("*"))
-    view = upload(CHIEF, "Sent", ".CSV", sent, str(whole.parent))
-    admin.do(services, view.run_id)
-    assert view_of(services, view.id).state == "ready"
-    assert len(services.datasets.thumbnails(CHIEF, view.id, 2)) == 2
-    with pytest.raises(InvalidInput, match="of this name already"):
-        upload(CHIEF, "Sent", ".csv", sent, str(whole.parent))
-    assert len(list(kept.glob("*"))) == 1
+def test_a_data_set_that_cannot_be_checked_is_not_kept(services: Services, whole: Path) -> None:
+    for _ in range(MOST_WAITING):
+        services.store.add_run("comparison", "A comparison", CHIEF.name, {})
+    with pytest.raises(InvalidInput, match="waiting already"):
+        services.datasets.register(CHIEF, "Phantoms", str(whole))
+    assert services.datasets.list(CHIEF) == []
+
+
+def test_copies_of_images_go_with_their_data_set(services: Services, whole: Path) -> None:
+    view, other = checked(services, whole), checked(services, whole, "Others")
+    folders = [decoded_folder(services.settings, each.id) for each in (view, other)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "x.npz").touch()
+    run = services.store.add_run("training", "A training", "chief", {"dataset": view.id}).id
+    services.store.change_run(run, {"state": "failed"})
+    with pytest.raises(InvalidInput, match="failed and may go on"):
+        services.datasets.remove(CHIEF, view.id)
+    services.runs.cancel(CHIEF, run)
     services.datasets.remove(CHIEF, view.id)
-    assert not list(kept.glob("*")) and services.datasets.list(CHIEF) == []
+    assert not folders[0].exists() and folders[1].exists() and whole.is_file()
 
 
 def test_a_data_set_in_use_is_kept_and_its_files_always(services: Services, whole: Path) -> None:
@@ -261,7 +259,7 @@ def test_data_sets_are_for_administrators_and_on_record(services: Services, whol
     data = services.datasets
     calls: tuple[Callable[[User | None], Any], ...] = (
         lambda user: data.list(user), lambda user: data.register(user, "A", str(whole)),
-        lambda user: data.upload(user, "A", ".csv", whole), lambda user: data.problems(user, 1),
+        lambda user: data.problems(user, 1),
         lambda user: data.thumbnails(user, 1), lambda user: data.recheck(user, 1),
         lambda user: data.remove(user, 1),
     )  # fmt: skip

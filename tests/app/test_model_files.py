@@ -10,6 +10,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 from app.errors import InvalidInput, NotFound, StorageFailed
 from app.services import Services, model_files
 from app.services.model_files import CARD, DIGESTS, WEIGHTS
+from app.ui.model import card_text
 from engine.errors import ModelUnavailable
 
 
@@ -187,6 +189,55 @@ def test_a_malformed_card_is_refused(two: Services, sent: Path, tmp_path: Path) 
     for name in ("../w.safetensors", "..\\\\w.safetensors", "/w.safetensors", "w.pt", ""):
         card = card_with(sent, weights=f'"{name}"')
         refused(two, packed(sent, out, card=card), ModelUnavailable, "names its weights")
+
+
+def test_a_card_with_values_of_a_wrong_kind_is_refused(
+    two: Services, sent: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.zip"
+    wrong = (
+        {"limits": "5"}, {"limits": "[5]"}, {"weights": "5"}, {"title": "5"}, {"version": "0"},
+        {"classes": '"Normal"'}, {"grades": "[[]]"}, {"weights_digest": "true"},
+    )  # fmt: skip
+    for values in wrong:
+        card = card_with(sent, **values)
+        refused(two, packed(sent, out, card=card), ModelUnavailable, "values of a wrong kind")
+    with zipfile.ZipFile(sent) as archive:
+        text = archive.read(CARD).decode()
+    start = text.index("[metrics")
+    for metrics in ("[metrics]\naccuracy = 0.9\n", ""):
+        card = (("" if metrics else "metrics = 5\n") + text[:start] + metrics).encode()
+        refused(two, packed(sent, out, card=card), ModelUnavailable, "wrong kind")
+    for deep in (b"limits = " + b"[" * 100_000, b"limits = " + b"9" * 5000):
+        refused(two, packed(sent, out, card=deep), ModelUnavailable, "TOML")
+
+
+def test_a_card_names_all_answers_of_its_network(two: Services, sent: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.zip"
+    for values in (
+        {"classes": '["Normal", "Benign", "In situ"]'}, {"classes": "[]"},
+        {"classes": '["Normal", "Benign", "benign", "Invasive"]'},
+        {"grades": '["Benign", "Invasive"]'}, {"grades": '["Benign", "Benign", "Invasive"]'},
+    ):  # fmt: skip
+        card = card_with(sent, **values)
+        refused(two, packed(sent, out, card=card), ModelUnavailable, "classes or grades")
+
+
+def test_the_page_of_a_model_survives_odd_figures(two: Services) -> None:
+    odd = {"accuracy": [1], "accuracy_interval": 5, "box_iou": 0.5, "box_iou_interval": ["a", 0.5]}
+    card = replace(two.models.card(), metrics={"odd_one": odd})
+    text = card_text(card)
+    assert "| Accuracy | – |" in text and "| Mean box IoU | 0.500 (– to 0.500) |" in text
+    adapted = {
+        "cases": 12, "accuracy": {"cases": 9, "before": 0.5, "after": 0.75},
+        "source": {"accuracy": {"before": 0.25, "after": 0.125}},
+    }  # fmt: skip
+    facts = {"guards": {"kl": {"value": 0.2, "limit": 0.5}}, "settings": {"steps": 8}, "sites": []}
+    text = card_text(replace(card, metrics={"adaptation": adapted}, facts=facts))
+    assert "### Adaptation, before and after" in text and "{" not in text
+    assert "| Accuracy | 0.500 | 0.750 |" in text
+    assert "| Source, accuracy | 0.250 | 0.125 |" in text and "- cases: 12" in text
+    assert "- guards: kl (value 0.2, limit 0.5)" in text and "- settings: steps 8" in text
 
 
 def test_members_that_do_not_belong_are_refused(two: Services, sent: Path, tmp_path: Path) -> None:

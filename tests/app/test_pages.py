@@ -254,6 +254,7 @@ def test_a_walk_through_the_review(services: Services, said: list[str]) -> None:
     answer = {
         "case": first, "question": QUESTIONS[0].id, "method": "gradcam", "target": "Invasive",
         "status": "answered", "value": 4, "comment": "fine", "revision": 0,
+        "weights": form["weights"],
     }  # fmt: skip
     saved = page.rate(ann, event(**answer))
     assert saved["error"] == "" and saved["answers"][QUESTIONS[0].id]["value"] == 4

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +16,12 @@ import pytest
 
 from app.auth import User
 from app.errors import InvalidInput, NotAllowed, NotFound, StaleRecord
-from app.services import Services
+from app.services import Services, registry
 from app.services.shelf_views import served
 from app.store import ActivationInfo
 from engine.errors import ModelUnavailable
 from engine.metrics.protocol import QUESTIONS
+from engine.records import AnswerStatus
 
 
 def _load(name: str) -> ModuleType:
@@ -153,13 +156,125 @@ def test_two_who_change_the_model_at_once_are_told(
     run = two.models.run
 
     def slow(work: Callable[[Any], Any], name: str | None = None, **more: Any) -> Any:
-        two.store.add_activation("two", "f" * 64, "other")
+        digest = two.models.card("two").weights_digest
+        two.store.add_activation("two", digest, "other")
         return run(work, name, **more)
 
     monkeypatch.setattr(two.models, "run", slow)
     with pytest.raises(StaleRecord):
         two.registry.activate(CHIEF, "one")
     assert [change.model for change in two.store.activations()] == ["two"]
+
+
+def test_a_roll_back_does_not_take_back_what_was_not_on_the_screen(
+    two: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.registry.activate(CHIEF, "one")
+    digest = two.models.card("two").weights_digest
+    look = registry.shown
+
+    def late(context: Any) -> Any:
+        found = look(context)
+        if found.last == 1:
+            two.store.add_activation("two", digest, "other")
+        return found
+
+    monkeypatch.setattr(registry, "shown", late)
+    with pytest.raises(StaleRecord, match="Somebody else"):
+        two.registry.roll_back(CHIEF)
+    assert two.store.active_model() == "two"
+
+
+def test_a_model_that_is_deleted_while_it_is_loaded_does_not_serve(
+    two: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = two.models.run
+
+    def slow(work: Callable[[Any], Any], name: str | None = None, **more: Any) -> Any:
+        found = run(work, name, **more)
+        two.registry.delete(CHIEF, "one")
+        return found
+
+    monkeypatch.setattr(two.models, "run", slow)
+    with pytest.raises(StaleRecord, match="deleted or replaced"):
+        two.registry.activate(CHIEF, "one")
+    assert two.store.activations() == []
+    with pytest.raises(StaleRecord, match="deleted or replaced"):
+        two.store.add_activation("two", "f" * 64, "chief")
+
+
+def test_a_model_that_comes_to_serve_while_it_is_deleted_stays(
+    two: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = registry.model_view
+
+    def slow(context: Any, name: str) -> Any:
+        found = view(context, name)
+        two.store.add_activation(name, found.digest, "other")
+        return found
+
+    monkeypatch.setattr(registry, "model_view", slow)
+    with pytest.raises(StaleRecord, match="Somebody else"):
+        two.registry.delete(CHIEF, "one")
+    assert two.models.folder("one").is_dir() and two.store.active_model() == "one"
+
+
+def test_a_model_that_is_rated_while_it_is_deleted_stays(two: Services) -> None:
+    case = two.intake.keep(CHIEF, kit.small_case(), source="upload")
+    digest = two.models.card("one").weights_digest
+    two.store.keep_rating(
+        case=case, reader="ann", question=QUESTIONS[0].id, method="relevance", target="Benign",
+        status=AnswerStatus.ANSWERED, value=4, comment="", weights_digest=digest,
+    )  # fmt: skip
+    with pytest.raises(InvalidInput, match="rated its maps"):
+        two._context.shelf.remove("one", after=0)
+    assert two.models.folder("one").is_dir()
+
+
+def test_two_installations_under_one_name_spare_the_first(
+    two: Services, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = two._context.shelf
+    monkeypatch.setattr(shelf, "require_free", lambda name: name)  # both have asked already
+    before = admin.files(shelf.folder), two.models.card("one")
+    card = admin.variant(model, tmp_path / "late", 0.7)
+    with pytest.raises(InvalidInput, match="name already"):
+        shelf.install(card, "one", origin="imported", who="chief")
+    assert (admin.files(shelf.folder), two.models.card("one")) == before
+    assert two.registry.activate(CHIEF, "one").state == "active"
+
+
+def test_a_folder_that_no_model_has_is_in_nobodys_way(
+    two: Services, model: Path, tmp_path: Path
+) -> None:
+    shelf = two._context.shelf
+    (shelf.folder / "three").mkdir()
+    (shelf.folder / "three" / "old.txt").write_text("left")
+    card = admin.variant(model, tmp_path / "three", 0.7)
+    shelf.install(card, "three", origin="imported", who="chief")
+    found = sorted(path.name for path in (shelf.folder / "three").iterdir())
+    assert found == ["three.toml", "w.safetensors"]
+    assert not list(shelf.folder.glob(".draft-*"))
+
+
+def test_what_was_left_behind_is_swept_at_the_next_start(two: Services) -> None:
+    exports = two.settings.workspace / "gradio" / "exports"
+    old, new = two._context.shelf.folder / ".draft-old", two._context.shelf.folder / ".draft-new"
+    for folder in (old, new, exports / "old", exports / "new"):
+        folder.mkdir(parents=True)
+    for folder in (old, exports / "old"):
+        os.utime(folder, (1, 1))
+    kit.open_services(two.settings.workspace).close()
+    assert [old.exists(), new.exists()] == [False, True]
+    assert [path.name for path in exports.iterdir()] == ["new"]
+
+
+def test_names_that_are_paths_are_no_models(two: Services, tmp_path: Path, model: Path) -> None:
+    shutil.copyfile(model / f"{SHIPPED}.toml", model.parent / "outside.toml")
+    for name in ("../outside", f"../{model.name}/{SHIPPED}", str(model.parent / "outside"), ""):
+        with pytest.raises(ModelUnavailable):
+            two.models.folder(name)
+    assert two.models.folder(SHIPPED) == model
 
 
 def changes(*steps: str) -> list[ActivationInfo]:
@@ -192,7 +307,23 @@ def changes(*steps: str) -> list[ActivationInfo]:
     ],
 )
 def test_what_a_roll_back_returns_to(steps: tuple[str, ...], stack: list[str]) -> None:
-    assert served(changes(*steps), {SHIPPED, "a", "b"}) == stack
+    assert served(changes(*steps), {SHIPPED: "", "a": "", "b": ""}) == stack
+
+
+def test_other_weights_under_an_old_name_never_served(
+    two: Services, model: Path, tmp_path: Path
+) -> None:
+    assert served(changes("a", "b"), {SHIPPED: "", "a": "other", "b": ""}) == [SHIPPED, "b"]
+    registry = two.registry
+    for name in ("one", "two"):
+        registry.activate(CHIEF, name)
+    registry.activate(CHIEF, SHIPPED)
+    registry.delete(CHIEF, "one")
+    card = admin.variant(model, tmp_path / "again", 0.7)
+    two._context.shelf.install(card, "one", origin="imported", who="chief")
+    assert states(two)["one"] == "candidate" and states(two)["two"] == "retired"
+    registry.roll_back(CHIEF)
+    assert two.models.active == "two" and registry.can_roll_back(CHIEF) == SHIPPED
 
 
 def test_models_that_are_needed_are_kept(two: Services) -> None:

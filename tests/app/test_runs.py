@@ -156,6 +156,36 @@ def test_runs_are_cancelled_in_every_state(world: World) -> None:
         world.services.runs.resume(CHIEF, resting)
 
 
+@pytest.mark.parametrize("state", ["queued", "paused", "failed"])
+def test_a_training_that_is_given_up_keeps_no_pixels(world: World, state: str) -> None:
+    number = world.ask(kind="training")
+    folder = world.supervisor.folder(number).path
+    for name in ("phantoms", "decoded"):
+        (folder / name).mkdir()
+    world.context.store.change_run(number, {"state": state})
+    assert world.view(number).can_cancel
+    assert world.services.runs.cancel(CHIEF, number).state == "cancelled"
+    assert not (folder / "phantoms").exists() and not (folder / "decoded").exists()
+    assert not world.view(number).can_resume
+
+
+def test_what_failed_and_cannot_go_on_is_over(world: World) -> None:
+    number = world.ask(kind="comparison")
+    world.context.store.change_run(number, {"state": "failed"})
+    assert not world.view(number).can_cancel
+    with pytest.raises(StaleRecord):
+        world.services.runs.cancel(CHIEF, number)
+
+
+def test_nothing_is_started_where_processes_cannot_be_told_apart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "birth", lambda pid: "")
+    with pytest.raises(InvalidInput, match="cannot look after runs on this system"):
+        world.ask()
+    assert world.services.runs.list(CHIEF) == []
+
+
 def test_a_run_that_does_not_listen_is_ended(world: World) -> None:
     world.another(grace=0.2)
     number = world.ask("deaf")
@@ -196,6 +226,9 @@ def test_a_run_is_changed_only_from_the_state_that_was_expected(tmp_path: Path) 
         assert store.change_run(number, {"state": "running"}, only_in=("paused",)) is None
         changed = store.change_run(number, {"state": "running"}, only_in=("queued",))
         assert changed is not None and changed.state == "running"
+        assert store.change_run(number, {"model": "b"}, where={"model": "a"}) is None
+        claimed = store.change_run(number, {"model": "b"}, where={"model": ""})
+        assert claimed is not None and claimed.model == "b"
         with pytest.raises(NotFound):
             store.run_result(number)
         store.keep_run_result(number, {"value": 1.5})

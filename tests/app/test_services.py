@@ -8,10 +8,12 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ from app.errors import InvalidInput, NotAllowed, NotFound, StaleRecord, StorageF
 from app.services import GUEST, OPERATOR, Services
 from app.services.layers import Memory, Scale, scale_of
 from app.services.review import METHODS
+from app.ui import clinic
 from engine.metrics.protocol import QUESTIONS
 
 
@@ -302,6 +305,33 @@ def test_an_answer_is_kept_with_its_history_through_a_restart(
     assert [row["status"] for row in later.cases.worklist(BOB)] == ["explained"]
     assert later.administration.audit_is_intact(CHIEF)
     later.close()
+
+
+def test_a_rating_is_bound_to_the_weights_that_made_the_map(
+    services: Services, shared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = clinic._Page(services)
+    review = services.review.open(ANN, shared)
+    card = services.models.card()
+    assert review.weights == card.weights_digest
+    open_ = services.review.open
+
+    def slow(*asked: Any) -> Any:
+        found = open_(*asked)
+        monkeypatch.setattr(services.models, "card", lambda: replace(card, weights_digest="f" * 64))
+        return found
+
+    monkeypatch.setattr(services.review, "open", slow)
+    shown = page.open(ANN, gr.EventData(None, {"case": shared}))[2]
+    assert shown["weights"] == card.weights_digest
+    answer = {
+        "case": shared, "question": FIRST, "method": "relevance", "target": "Benign",
+        "status": "answered", "value": 4, "comment": "", "revision": 0,
+    }  # fmt: skip
+    for weights, words in ((shown["weights"], "Another model"), ("", "not known which model")):
+        said = page.rate(ANN, gr.EventData(None, answer | {"weights": weights}))
+        assert words in said["error"]
+    assert services.store.current_ratings() == []
 
 
 def test_the_form_never_shows_anothers_answers(services: Services, shared: str) -> None:

@@ -141,6 +141,113 @@ def test_too_much_time_ends_a_run(world: World) -> None:
     assert "ran longer than" in world.reach(world.ask(), "failed").message
 
 
+def test_the_memory_is_shared_and_the_largest_run_gives_way(world: World) -> None:
+    world.another(memory_mb=150)
+    small = world.ask(kind="check")
+    before = world.running(small)
+    failed = world.reach(world.ask("heavy"), "failed")
+    assert failed.message.startswith("It needed more than the 150 MB of memory")
+    assert world.run(small).state == "running" and world.run(small).pid == before.pid
+
+
+@pytest.mark.skipif(not processes.PROC.joinpath("self").exists(), reason="the system has no /proc")
+def test_the_system_ends_a_run_before_the_server(world: World) -> None:
+    run = world.running(world.ask())
+    assert processes.PROC.joinpath(str(run.pid), "oom_score_adj").read_text().strip() == "1000"
+
+
+def test_what_cannot_be_written_keeps_no_run_from_being_looked_after(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, other = world.ask(kind="training"), world.ask("finish", kind="check")
+    world.running(stuck)
+
+    def full(folder: object, word: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("engine.runs.RunFolder.ask", full)
+    with pytest.raises(StorageFailed):
+        world.services.runs.pause(CHIEF, stuck)
+    world.reach(other, "done")
+    assert world.run(stuck).state == "pausing"
+    path = type(world.supervisor)._path
+    broken = world.script.parent / "file" / "runs"
+    broken.parent.touch()
+    third = world.ask("finish", kind="check")
+    monkeypatch.setattr(
+        type(world.supervisor), "_path",
+        lambda self, run_id: broken if run_id == stuck else path(self, run_id),
+    )  # fmt: skip
+    world.reach(third, "done")
+    monkeypatch.undo()
+    world.reach(stuck, "paused")
+
+
+def test_a_line_torn_between_attempts_does_not_hide_a_crash(world: World) -> None:
+    number = world.ask(kind="training")
+    events = world.supervisor.folder(number).path / "events.jsonl"
+    pid = world.running(number).pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    world.reach(number, "failed")
+    with events.open("a", encoding="utf-8") as stream:
+        stream.write('{"event": "st')  # killed in mid-line
+    world.services.runs.resume(CHIEF, number)
+    world.look(lambda: world.run(number).pid not in (None, pid))
+    world.services.runs.pause(CHIEF, number)
+    world.reach(number, "paused")
+    world.services.runs.resume(CHIEF, number)
+    again = world.running(number).pid
+    assert again is not None
+    os.kill(again, signal.SIGKILL)
+    assert "ended from outside" in world.reach(number, "failed").message
+
+
+def _of_another_machine(mark: str) -> str:
+    began, _, place = mark.partition("@")
+    return f"{began}@{'0' * 12}.{place.partition('.')[2]}"
+
+
+def test_a_run_of_another_machine_is_left_alone(world: World) -> None:
+    number, store = world.ask(), world.context.store
+    run = world.running(number)
+    world.supervisor.close()
+    world.another()
+    assert len(run.process) <= 64 and processes.is_alive(run.pid or 0, run.process)
+    mark = _of_another_machine(run.process)
+    assert processes.is_elsewhere(mark) and not processes.is_elsewhere(run.process)
+    store.change_run(number, {"process": mark})
+    world.reach(world.ask("finish"), "done")  # it does not wait for the other machine
+    world.look(lambda: True)
+    assert world.run(number).state == "running"
+    assert "another server" in world.view(number).message
+    processes.end(run.pid or 0, mark)
+    processes.sweep(run.pid or 0, mark)
+    assert processes.is_alive(run.pid or 0, run.process)
+    world.services.runs.cancel(CHIEF, number)  # both machines see the folder
+    world.reach(number, "cancelled")
+    world.look(lambda: not processes.is_alive(run.pid or 0, run.process))
+
+
+def test_children_are_ended_only_where_machine_boot_and_time_are_those_of_the_run(
+    world: World,
+) -> None:
+    number = world.ask("family")
+    run = world.running(number)
+    child = int((world.supervisor.folder(number).path / "child").read_text())
+    assert run.pid is not None
+    os.kill(run.pid, signal.SIGKILL)
+    os.waitpid(run.pid, 0)
+    began, _, place = run.process.partition("@")
+    host, _, boot = place.partition(".")
+    for mark in (f"{began}@{'0' * 12}.{boot}", f"{began}@{host}.{'0' * 12}", "",
+                 f"{int(began) + 10**9}@{place}"):  # fmt: skip
+        processes.sweep(run.pid, mark)
+        assert processes.birth(child) != ""
+    processes.sweep(run.pid, run.process)
+    world.look(lambda: processes.birth(child) == "")
+
+
 def test_a_crash_shows_its_last_lines_and_no_secret(world: World) -> None:
     number = world.ask("crash")
     assert "last lines" in world.reach(number, "failed").message

@@ -90,6 +90,33 @@ def test_wrong_fields_are_told_beside_the_field(services: Services) -> None:
         assert found == [("network", found[0][1])] and "network" in found[0][1]
 
 
+@pytest.mark.parametrize("path", ["name", "data.source", "data.manifest", "data.split"])
+def test_what_names_files_is_not_typed(services: Services, path: str, tmp_path: Path) -> None:
+    changes = {path: str(tmp_path / "x")}
+    assert services.training.validate(CHIEF, "tiny", changes) == [
+        (
+            path,
+            f"{path} cannot be typed; it follows from the name and the data set that are chosen.",
+        ),
+    ]
+    with pytest.raises(InvalidInput, match="cannot be typed"):
+        services.training.start(CHIEF, "tiny", "mine", changes)
+    assert services.runs.list(CHIEF) == []
+
+
+def test_a_recipe_of_a_manifest_needs_a_data_set(services: Services) -> None:
+    assert "data set" in services.training.validate(CHIEF, "breast-real", {})[0][1]
+    with pytest.raises(InvalidInput, match="please choose one"):
+        services.training.start(CHIEF, "breast-real", "mine", {})
+
+
+def test_an_impossible_network_is_refused_before_it_is_built(services: Services) -> None:
+    for field, value in (("depth", "20000"), ("embed_dim", "100000"), ("img_size", "65536")):
+        begun = time.monotonic()
+        (found,) = wrong(services, **{f"network__{field}": value})
+        assert found[0] == f"network.{field}" and time.monotonic() - begun < 1.0
+
+
 def test_a_training_cannot_start_with_a_wrong_field_or_name(services: Services) -> None:
     start = services.training.start
     with pytest.raises(InvalidInput, match="whole number"):
@@ -240,8 +267,16 @@ def test_a_data_set_decides_classes_and_is_used(services: Services, tmp_path: Pa
     card = services.models.card("three")
     assert card.classes == ("Normal", "Benign", "Malignant")
     assert services.models.run(lambda system: system.card.name, "three") == "three"
+    waiting = services.training.start(CHIEF, "tiny", "four", changes, data.id).id
     with path.open("a", encoding="utf-8") as stream:
         csv.DictWriter(stream, list(rows[0])).writerow(rows[0])
+    assert "changed since" in admin.do(services, waiting).message
+    services.datasets.recheck(CHIEF, data.id)
+    admin.do(services, services.datasets.list(CHIEF)[0].run_id)
+    services.runs.resume(CHIEF, waiting)
+    assert "changed since" in admin.do(services, waiting).message
+    with path.open("a", encoding="utf-8") as stream:
+        csv.DictWriter(stream, list(rows[0])).writerow(rows[1])
     late = services.training.validate(CHIEF, "tiny", {}, data.id)
     assert "changed since" in late[0][1]
 

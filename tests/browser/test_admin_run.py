@@ -90,7 +90,10 @@ def start_training(page: Any, address: str) -> Any:
     return card_of(page, "Training of tiny-one")
 
 
-def test_a_model_is_trained_through_a_crash_served_and_rolled_back(tmp_path: Path) -> None:
+def test_a_model_is_trained_through_a_crash_served_and_rolled_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the server and its worker, on shared machines
     workspace = tmp_path / "workspace"
     case = prepare(workspace)
     expect.set_options(timeout=PATIENCE)

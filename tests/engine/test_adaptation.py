@@ -452,6 +452,32 @@ def test_guard_rolls_back_in_adapt_and_starts_afresh():
     assert tta.rolled_back == ""
 
 
+class Once:
+    """A guard that objects to its first step only."""
+
+    name = "once"
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def watch(self, step: Step) -> str:
+        told, self.told = self.told, True
+        return "" if told else "It went astray."
+
+    def forget(self) -> None:
+        """Nothing: it objects once in its life."""
+
+
+def test_what_was_rolled_back_starts_afresh():
+    torch.manual_seed(0)
+    x = torch.randn(8, 4)
+    tta = plain_tta(Recorder(), guards=[Once()])
+    assert len(tta.adapt([x], num_steps=5)) == 1 and tta.rolled_back
+    assert len(tta.adapt([x], num_steps=5)) == 5 and tta.rolled_back == ""
+    assert (tta.steps, tta.seen) == (5, 40)
+    assert not torch.equal(tta.model.norm.weight, torch.ones(4))
+
+
 def test_unknown_names_are_refused():
     for more in ({"method": "cotta"}, {"optimiser": "lion"}, {"constraint": "ewc"}):
         with pytest.raises(UnknownName, match="Known"):

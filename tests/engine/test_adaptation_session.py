@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from engine.adaptation import (
     Adaptation,
@@ -19,7 +22,8 @@ from engine.adaptation import (
     save_candidate,
 )
 from engine.adaptation.__main__ import BEGIN, END, between, main
-from engine.adaptation.buffer import positive_classes
+from engine.adaptation.buffer import draw_buffer, positive_classes
+from engine.adaptation.errors import NotWritten
 from engine.adaptation.feeding import inputs_of, probabilities_of, without_pathology
 from engine.adaptation.start import look
 from engine.cards import read_card
@@ -207,6 +211,22 @@ def test_cases_without_pathology_pass_as_such(system):
     assert half.buffer is not None and int(half.buffer.cases.has_patho.sum()) == 6
 
 
+def test_pathology_of_the_buffer_is_hidden_by_lot_and_no_more_than_needed():
+    order = torch.arange(24) // 6  # by class, as a folder of cases is
+    known = ArraySource(replace(cases(), label=order), ("North",), CLASSES)
+    half = without_pathology(cases(), 12)
+    made = [draw_buffer(known, half, CLASSES, count=24, seed=seed).cases for seed in (0, 0, 1)]
+    assert [int(each.has_patho.sum()) for each in made] == [12, 12, 12]
+    assert all(len(set(each.label[~each.has_patho].tolist())) == 4 for each in made)
+    assert torch.equal(made[0].has_patho, made[1].has_patho)
+    assert not torch.equal(made[0].has_patho, made[2].has_patho)
+    some = ArraySource(without_pathology(known.batch, 10), ("North",), CLASSES)
+    buffer = draw_buffer(some, half, CLASSES, count=24).cases
+    assert int(buffer.has_patho.sum()) == 12 and not buffer.has_patho[:10].any()
+    few = draw_buffer(some, without_pathology(cases(), 2), CLASSES, count=24).cases
+    assert int(few.has_patho.sum()) == 14
+
+
 def test_a_mixed_batch_adapts_and_adapters_follow_the_modalities(system):
     settings = replace(FREE, adapters=True, steps=2)
     alone = adapt(system, [without_pathology(cases())], settings).report["tensors"]
@@ -295,6 +315,30 @@ def test_candidate_is_a_model_that_loads(system, tmp_path):
     for name in ("", "../up", "a b", "-x"):
         with pytest.raises(AdaptationRefused, match="letters"):
             save_candidate(found, system.card, tmp_path, name)
+
+
+@pytest.mark.parametrize("fails", ["weights", "card", "rename"])
+def test_a_full_disk_is_said_in_one_sentence_and_leaves_nothing(
+    system, tmp_path, monkeypatch, fails
+):
+    found = adapted(system)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+
+    def half(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device")
+
+    if fails == "weights":
+        monkeypatch.setattr("engine.models.weights.save_file", half)
+    elif fails == "card":
+        monkeypatch.setattr(Path, "write_text", full)
+    else:
+        monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(NotWritten, match=r"^The adapted model cannot be stored: [a-zL ,]+\.$"):
+        save_candidate(found, system.card, tmp_path, "x")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_rolled_back_adaptation_is_no_candidate(system, tmp_path):

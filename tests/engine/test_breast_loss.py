@@ -8,11 +8,14 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.ops import sigmoid_focal_loss
 
 from engine.models import BreastCancerDiagnosisModel, compute_bbox_loss
 from engine.models.breast_loss import WEIGHTS, consistency_loss, focal_terms, lesion_loss
 from engine.models.layers.losses import box_terms, matched_box_losses, matching
+from engine.models.weights import save_weights
 
 
 def network(**options) -> BreastCancerDiagnosisModel:
@@ -144,19 +147,37 @@ def test_grades_and_classes_that_agree_cost_nothing():
     levels = shares[:, 1:] / shares[:, 1:].sum(1, keepdim=True)
     labels, grades = torch.tensor([3, 0]), torch.tensor([2, -1])
     agree = consistency_loss(
-        {"classification": shares.log(), "grading": levels.log()}, labels, grades
+        {"classification": shares.log(), "grading": levels.log()}, labels, grades, (1, 2, 3)
     )
     assert agree is not None and float(agree) == pytest.approx(0, abs=1e-6)
     other = torch.tensor([[0.7, 0.2, 0.1], [0.0001, 0.0001, 0.9998]])
     apart = consistency_loss(
-        {"classification": shares.log(), "grading": other.log()}, labels, grades
+        {"classification": shares.log(), "grading": other.log()}, labels, grades, (1, 2, 3)
     )
     wanted = float((other[0] * (other[0] / levels[0]).log()).sum())
     assert apart is not None and float(apart) == pytest.approx(wanted, rel=1e-5)
     few = consistency_loss(
-        {"classification": shares.log(), "grading": shares.log()}, labels, grades
+        {"classification": shares.log(), "grading": shares.log()}, labels, grades, (1, 2, 3)
     )
     assert few is None
+
+
+def test_the_classes_of_the_grades_are_named_in_any_order():
+    shares = torch.tensor([[0.4, 0.1, 0.2, 0.3]])
+    order = [2, 0, 1]  # the class without a grade comes last
+    levels = shares[:, order] / shares[:, order].sum(1, keepdim=True)
+    out = answers(network(), 1) | {"classification": shares.log(), "grading": levels.log()}
+    known = (torch.tensor([2]), None, torch.tensor([0]))
+    _, parts = network(graded_classes=order).compute_loss(out, *known)
+    assert float(parts["consistency"]) == pytest.approx(0, abs=1e-6)
+    _, usual = network().compute_loss(out, *known)
+    assert float(usual["consistency"]) > 0.01
+    for graded in ([], [1, 2]):
+        _, without = network(graded_classes=graded).compute_loss(out, *known)
+        assert "consistency" not in without
+    for graded in ([1, 1, 2], [1, 2, 4], [-1, 0, 1]):
+        with pytest.raises(ValueError, match="different classes"):
+            network(graded_classes=graded)
 
 
 def test_total_is_the_sum_of_the_weighted_parts_and_weights_can_be_set():
@@ -276,19 +297,47 @@ def test_other_ordinal_heads_train_and_answer(kind):
     assert all(slope is not None and float(slope.abs().sum()) > 0 for slope in slopes)
 
 
-def test_a_queue_fills_in_training_only_and_travels_with_the_weights():
+def test_a_queue_fills_in_training_only_and_travels_with_checkpoints_alone(tmp_path):
     model = network(queue=6)
     out = answers(model)
     features = {"mammo_features": out["mammo_proj"], "patho_features": out["patho_proj"]}
     model.compute_loss(out, **features)
-    assert int(model.alignment.queue.written) == 0
+    assert model.alignment.queue.written == 0
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
     model.train()
     model.compute_loss(out, **features)
     total, parts = model.compute_loss(out, **features)
     total.backward()
-    assert int(model.alignment.queue.written) == 8
-    assert "alignment.queue.mammo" in model.state_dict()
-    assert not any("queue" in name for name in network().state_dict())
+    assert model.alignment.queue.written == 8
+    assert bool(parts["alignment"].isfinite())
+    for _ in range(3):
+        averaged.update_parameters(model)
+    assert averaged.module.alignment.queue.written == 0
+    save_weights(averaged.module, tmp_path / "kept.safetensors")
+    assert not any("queue" in name for name in load_file(tmp_path / "kept.safetensors"))
+    torch.save({"network": model.state_dict()}, tmp_path / "last.pt")
+    stored = torch.load(tmp_path / "last.pt", weights_only=True)
+    again = network(queue=6)
+    again.load_state_dict(stored["network"])
+    pairs = zip(again.alignment.queue.held(), model.alignment.queue.held(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs) and again.alignment.queue.written == 8
+    again.load_state_dict(network(queue=6).state_dict())
+    assert again.alignment.queue.written == 0
+    with pytest.raises(RuntimeError):
+        network(queue=5).load_state_dict(stored["network"])
+
+
+def test_a_batch_that_is_not_finite_leaves_the_queue_sound():
+    model = network(queue=6).train()
+    out = answers(model)
+    model.train()
+    mammo, patho = out["mammo_proj"].detach().clone(), out["patho_proj"].detach()
+    mammo[1, 0], mammo[3, 2] = torch.nan, torch.inf
+    model.compute_loss(out, mammo_features=mammo, patho_features=patho)
+    assert model.alignment.queue.written == 2
+    _, parts = model.compute_loss(
+        out, mammo_features=out["mammo_proj"], patho_features=out["patho_proj"]
+    )
     assert bool(parts["alignment"].isfinite())
 
 

@@ -111,6 +111,20 @@ def test_the_queue_holds_the_last_pairs_in_order():
     again = FeatureQueue(5, 6)
     again.load_state_dict(queue.state_dict())
     assert torch.equal(again.held()[0], mammo)
+    assert not list(queue.parameters()) and not list(queue.buffers())
+    assert queue.double().held()[0].dtype == torch.float64
+
+
+def test_the_queue_takes_in_only_what_is_finite():
+    queue = FeatureQueue(3, 6)
+    good, bad = rows(6), rows(6)
+    bad[1, 2], bad[4, 0] = torch.nan, torch.inf
+    queue.put(good, bad, torch.arange(6)[:, None].expand(6, 2))
+    assert queue.written == 3
+    assert sorted(queue.held()[2][:, 0].tolist()) == [2, 3, 5]
+    assert all(bool(part.isfinite().all()) for part in queue.held())
+    queue.put(torch.full((2, 6), torch.nan), good[:2], torch.zeros(2, 2).long())
+    assert queue.written == 3
 
 
 def test_a_queue_adds_candidates_and_raises_the_chance_level():

@@ -196,6 +196,17 @@ def _copy(source: int, row: int) -> Callable[[Table, Path], None]:
     return change
 
 
+def _same(source: int, row: int) -> Callable[[Table, Path], None]:
+    """The same file, by a path that is written in another way."""
+
+    def change(table: Table, folder: Path) -> None:
+        path = Path(table[source - 2]["path"])
+        other = f"{path.parent}/../{path.parent.name}/{path.name}"
+        table[row - 2] |= {"path": other, "box": "", "mask": ""}
+
+    return change
+
+
 NOISE = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
 FAULTS = [
     (_set(4, patient=""), "missing", (4,)),
@@ -225,6 +236,10 @@ FAULTS = [
     (_file(5, "path", NOISE[:8, :8]), "size", (5,)),
     (_copy(2, 16), "leak", (2, 16)),
     (_copy(2, 6), "leak", (2, 6)),
+    (_same(2, 6), "leak", (2, 6)),
+    (_same(3, 6), "leak", (3, 6)),
+    (_set(4, patient="  "), "missing", (4,)),
+    (_set(4, box="500;500;20;20"), "box", (4,)),
 ]
 
 
@@ -289,9 +304,46 @@ def test_warnings_leave_the_data_usable(
     assert found.classes["not stated"] == 1
 
 
+def test_a_file_of_two_patients_is_told_once_and_without_decoding(
+    table: Table, save: Callable[..., Path]
+) -> None:
+    table[4] |= {"path": table[0]["path"], "box": "", "mask": ""}
+    for decode in (True, False):
+        found = check(read(save(table)), decode=decode)
+        assert [p.message for p in found.problems if p.kind == "leak"] == [
+            "The same file is under two patients: see rows 2 and 6."
+        ]
+        assert not found.is_usable
+
+
+def test_pathology_that_tells_the_class_is_a_warning(
+    table: Table, save: Callable[..., Path]
+) -> None:
+    kept = [r for r in table if not (r["class"] == "Normal" and r["modality"] == "pathology")]
+    found = check(read(save(kept)), decode=False)
+    assert found.is_usable and errors(found) == []
+    assert [(p.kind, p.message) for p in found.problems] == [
+        (
+            "pathology",
+            "No mammogram of Normal comes with pathology, so that its presence gives the class "
+            "away where images are paired by patient.",
+        )
+    ]
+    none = check(read(save([r for r in table if r["modality"] == "mammography"])), decode=False)
+    assert none.problems == ()
+
+
+def test_pathology_of_another_class_is_a_warning(table: Table, save: Callable[..., Path]) -> None:
+    table[3] |= {"class": "Invasive", "grade": "2"}
+    found = check(read(save(table)), decode=False)
+    assert [(p.kind, p.severity, p.rows) for p in found.problems] == [
+        ("pathology", "warning", (4, 5))
+    ]
+
+
 def test_faults_of_one_kind_are_told_together(table: Table, save: Callable[..., Path]) -> None:
-    for row in table[:14:2]:
-        row["path"] = "hidden.png"
+    for number, row in enumerate(table[:14:2]):
+        row["path"] = f"hidden{number}.png"
     found = check(read(save(table)))
     assert [p.message for p in found.problems] == [
         "The file is absent in rows 2, 4, 6, 8, 10 and 2 more."

@@ -263,12 +263,15 @@ def test_pairs_of_one_patient_by_class_and_none(manifest: Manifest, everyone: Sp
     assert (batch.patho == 255).all()
 
 
-def test_contradicting_pathology_of_a_patient_is_not_paired(
-    manifest: Manifest, everyone: Split
+@pytest.mark.parametrize("label", PHANTOM_CLASSES)
+def test_the_class_of_a_mammogram_does_not_choose_its_pathology(
+    manifest: Manifest, everyone: Split, label: str
 ) -> None:
-    made = source(changed(manifest, 3, label="Invasive", grade="2"), everyone)
-    assert made.cases[1].pathology is None
-    assert made.take(torch.tensor([0, 1])).has_patho.tolist() == [True, False]
+    second = replace(manifest.rows[3], number=90, label="Invasive", grade="2")
+    given = replace(manifest, rows=(*manifest.rows, second))
+    made = source(changed(given, 2, label=label, grade="", box="", mask=""), everyone)
+    assert made.cases[1].pathology == manifest.rows[3]
+    assert made.take(torch.tensor([0, 1])).has_patho.tolist() == [True, True]
 
 
 def test_pairs_by_class_that_would_give_the_class_away_are_refused(
@@ -360,13 +363,17 @@ def test_a_stored_split_returns_and_an_altered_one_is_refused(tmp_path: Path) ->
     manifest = made_up([("A", label, 1) for label in range(4)] * 3)
     split, path = make_split(manifest, seed=2), tmp_path / "split.json"
     write_split(split, path)
-    assert read_split(path) == split
+    again = read_split(path)
+    assert (again.digest, again.seed) == (split.digest, split.seed)
+    assert [again.of(row) for row in manifest.rows] == [split.of(row) for row in manifest.rows]
     text = path.read_text("utf-8")
     assert '"A"' not in text
     stored = json.loads(text)
     key = next(k for k, name in stored["assignment"].items() if name == "train")
-    stored["assignment"][key] = "test"
-    for content in (json.dumps(stored), text[:50], "[]", "{}", '{"assignment": 3, "seed": 1}'):
+    altered = stored | {"assignment": stored["assignment"] | {key: "test"}}
+    reused = stored | {"salt": "0"}
+    wrong = (altered, reused, {k: v for k, v in stored.items() if k != "salt"})
+    for content in (*map(json.dumps, wrong), text[:50], "[]", "{}", '{"assignment": 3, "seed": 1}'):
         path.write_text(content, "utf-8")
         with pytest.raises(InvalidManifest, match="altered, or is damaged"):
             read_split(path)
@@ -374,6 +381,28 @@ def test_a_stored_split_returns_and_an_altered_one_is_refused(tmp_path: Path) ->
         read_split(tmp_path / "absent.json")
     with pytest.raises(InvalidManifest, match="patient of row 2 is not in the stored split"):
         split.of(replace(manifest.rows[0], patient="new"))
+
+
+def test_stored_splits_hold_no_key_that_another_file_or_a_table_has(tmp_path: Path) -> None:
+    manifest = made_up([("A", label, 1) for label in range(4)] * 3)
+    split = make_split(manifest, seed=2)
+    paths = [tmp_path / "one.json", tmp_path / "two.json"]
+    for path in paths:
+        write_split(split, path)
+        assert read_split(path).find(manifest.rows[0]) == split.of(manifest.rows[0])
+        assert read_split(path).find(replace(manifest.rows[0], patient="new")) is None
+    keys = [set(json.loads(path.read_text("utf-8"))["assignment"]) for path in paths]
+    assert keys[0].isdisjoint(keys[1]) and keys[0].isdisjoint(split.assignment)
+    write_split(read_split(paths[0]), paths[1])
+    assert read_split(paths[1]) == read_split(paths[0])
+
+
+def test_a_stored_split_of_old_is_still_read(tmp_path: Path) -> None:
+    manifest = made_up([("A", label, 1) for label in range(4)] * 3)
+    split, path = make_split(manifest, seed=2), tmp_path / "split.json"
+    old = {"assignment": dict(split.assignment), "digest": split.digest, "seed": 2}
+    path.write_text(json.dumps(old), "utf-8")
+    assert read_split(path) == split
 
 
 @pytest.mark.real_data

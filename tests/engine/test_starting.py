@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 
+from engine.adaptation.candidate import card_toml
 from engine.errors import ModelUnavailable
 from engine.models import BreastCancerDiagnosisModel
 from engine.models.starting import start_from
+from engine.models.weights import sha256_of
+from engine.records import ModelCard
 
 SHAPE = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 
@@ -157,16 +163,71 @@ def test_a_hub_out_of_reach_is_said_in_one_sentence(monkeypatch):
     assert "hub.example" not in str(refusal.value)
 
 
+HEADS = {"classification.layers.3", "mammo_alone", "patho_alone"}
+NAMES, LEVELS = ("Normal", "Benign", "In situ", "Invasive"), ("Benign", "In situ", "Invasive")
+
+
+def carded(path: str, **other: object) -> None:
+    """A card beside the weights."""
+    card = ModelCard(
+        name="start", system="crossmodal", version="1", title="", intended_use="",
+        training_data="", limits=(), classes=NAMES, grades=LEVELS, metrics={}, config={},
+        facts={}, weights="start.safetensors", weights_digest=sha256_of(Path(path)),
+    )  # fmt: skip
+    Path(path).with_suffix(".toml").write_text(card_toml(replace(card, **other)), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("card", "random"),
+    [
+        (None, HEADS | {"grading.layers.3"}),
+        ({}, set()),
+        ({"classes": NAMES[::-1]}, HEADS),
+        ({"grades": LEVELS[::-1]}, {"grading.layers.3"}),
+        ({"weights_digest": "0" * 64}, HEADS | {"grading.layers.3"}),
+    ],
+)
+def test_heads_are_taken_only_where_a_card_names_the_same_classes(tmp_path, card, random):
+    before, ours = network(), network()
+    with torch.no_grad():
+        for parameter in before.parameters():
+            parameter.add_(1)
+    path = stored(before, tmp_path)
+    if card is not None:
+        carded(path, **card)
+    report = start_from(ours, path, classes=NAMES, grades=LEVELS)
+    assert {name.rpartition(".")[0] for name in report.random} == random
+    assert any("stayed random" in note for note in report.notes) is bool(random)
+    old, new = before.state_dict(), ours.state_dict()
+    assert all(torch.equal(new[n], old[n]) is (n not in report.random) for n in old)
+
+
+def test_heads_are_not_taken_for_classes_that_nobody_named(tmp_path):
+    path = stored(network(), tmp_path)
+    carded(path)
+    random = {name.rpartition(".")[0] for name in start_from(network(), path).random}
+    assert random == HEADS | {"grading.layers.3"}
+
+
+def test_what_a_queue_held_is_not_taken_over(tmp_path):
+    before, ours = network(queue=4), network(queue=4)
+    before.alignment.queue.put(*(torch.rand(2, 256) for _ in "ab"), torch.zeros(2, 2).long())
+    torch.save({"network": before.state_dict()}, tmp_path / "last.pt")
+    report = start_from(ours, str(tmp_path / "last.pt"))
+    assert ours.alignment.queue.written == 0
+    assert not any("queue" in name for name in report.taken)
+    assert torch.equal(ours.encoder.positions, before.encoder.positions)
+
+
 def test_a_network_of_our_own_is_continued(tmp_path):
     before = network(num_classes=4)
     with torch.no_grad():
         for parameter in before.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
-    ours = network(num_classes=3)
+    ours = network(num_classes=3, queue=4)
     report = start_from(ours, stored(before, tmp_path))
     old, new = before.state_dict(), ours.state_dict()
     assert all(torch.equal(new[name], old[name]) for name in report.taken)
-    assert all(name.endswith(("alone.weight", "alone.bias", "layers.3.weight", "layers.3.bias"))
-               for name in report.random) and report.random  # fmt: skip
+    assert {name.rpartition(".")[0] for name in report.random} == HEADS | {"grading.layers.3"}
     with pytest.raises(ModelUnavailable, match="another size"):
         start_from(network(depth=3), stored(before, tmp_path))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 from collections import OrderedDict
+from threading import Lock
 from typing import Any
 
 import gradio as gr
 
 from app.auth import User
-from app.errors import NotFound
+from app.errors import AppError, NotFound
 from app.services import Services
 from app.services.run_views import OutcomeView, RunView
 from app.ui.admin.live import Chosen, Guard, LivePage
 from app.ui.admin.panel import EVERY, panel, served
 from app.ui.admin.values import attempt, dataset_choices, model_choices, plain, source_of
+from engine.errors import EngineError
 
 LOG_LINES = 40
 REMEMBERED = 8
@@ -34,6 +36,7 @@ class AdaptationPage(LivePage):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._opened: OrderedDict[tuple[str, int], OutcomeView] = OrderedDict()
+        self._lock = Lock()
 
     def build(self, guard: Guard) -> None:
         """Add the contents of the tab."""
@@ -120,17 +123,25 @@ class AdaptationPage(LivePage):
     def _outcome(self, user: User, run: int, *, again: bool) -> OutcomeView:
         """An outcome; as it was opened before where that will do."""
         key = (user.name, run)
-        known = self._opened.get(key) if again else None
+        with self._lock:
+            known = self._opened.get(key) if again else None
         found = known or self.services.adaptation.outcome(user, run)
-        self._opened[key] = found
-        while len(self._opened) > REMEMBERED:
-            self._opened.popitem(last=False)
+        with self._lock:
+            self._opened[key] = found
+            while len(self._opened) > REMEMBERED:
+                self._opened.popitem(last=False)
         return found
 
     def _detail(self, user: User, run: RunView, again: bool) -> dict[str, Any]:
-        """A run, and its outcome once there is one."""
-        outcome = self._outcome(user, run.id, again=again) if run.state == "done" else None
-        log = "" if outcome else self.services.runs.log(user, run.id, LOG_LINES)
+        """A run, and its outcome once there is one; the reason where it cannot be read."""
+        outcome, log = None, ""
+        try:
+            if run.state == "done":
+                outcome = self._outcome(user, run.id, again=again)
+            else:
+                log = self.services.runs.log(user, run.id, LOG_LINES)
+        except (AppError, EngineError) as error:
+            log = str(error)
         return {"run": plain(run), "outcome": _plain(outcome), "log": log}
 
 

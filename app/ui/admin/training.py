@@ -10,6 +10,7 @@ import gradio as gr
 from app.auth import User
 from app.services import Services
 from app.services.run_views import RunView
+from app.services.training import DECIDED
 from app.ui.admin.curves import CurveBook
 from app.ui.admin.live import Chosen, Guard, LivePage
 from app.ui.admin.panel import EVERY, panel
@@ -17,7 +18,7 @@ from app.ui.admin.values import attempt, dataset_choices, is_live, numbers, plai
 from engine.cards import DEFAULT_MODEL
 
 LOG_LINES = 40
-HIDDEN = ("name", "data.source", "data.manifest")
+HIDDEN = DECIDED
 """Fields that the form fills in by its own boxes."""
 
 

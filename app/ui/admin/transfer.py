@@ -25,6 +25,9 @@ from app.services import Services
 
 PORTION = 900_000
 """Bytes of one portion; its base64 form stays below what the gate takes at once."""
+MOST_BYTES = 8 * 1024**3
+"""Largest model file, bytes; models are larger than the uploads of images may be."""
+
 LIFE_SECONDS = 3600.0
 FOLDER = "uploads"
 SUFFIX = ".lightbox.zip"
@@ -83,11 +86,11 @@ class Transfers:
 
     def import_begin(self, user: User, size: int) -> dict[str, Any]:
         """Make room for a file of `size` bytes."""
-        settings, size = self._services.settings, _whole(size)
-        if not 0 < size <= settings.max_upload_bytes:
-            raise InvalidInput(f"A model file may have at most {settings.max_upload_mb} MB.")
+        size = _whole(size)
+        if not 0 < size <= MOST_BYTES:
+            raise InvalidInput(f"A model file may have at most {MOST_BYTES // 1024**3} GB.")
         try:
-            parent = settings.workspace / FOLDER
+            parent = self._services.settings.workspace / FOLDER
             parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=parent))
         except OSError:

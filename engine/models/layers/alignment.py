@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,8 +53,14 @@ def _projection(embed_dim: int, projection_dim: int) -> nn.Sequential:
 class FeatureQueue(nn.Module):
     """The last pairs of features, first in, first out: more negatives than a batch holds.
 
+    What it holds is of patients. So it is neither parameter nor buffer: a moving average and
+    exported weights leave it out, and only a checkpoint of a queue in use carries it.
+
     Args:
         size: Pairs kept. width: Of the features.
+
+    Attributes:
+        written: Pairs ever taken in.
 
     Source:
         He et al. (MoCo), CVPR 2020; without its momentum encoder, so that old entries are somewhat
@@ -62,25 +70,60 @@ class FeatureQueue(nn.Module):
     mammo: Tensor
     patho: Tensor
     groups: Tensor
-    written: Tensor
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.size = size
-        self.register_buffer("mammo", torch.zeros(size, width))
-        self.register_buffer("patho", torch.zeros(size, width))
-        self.register_buffer("groups", torch.full((size, 2), -1, dtype=torch.long))
-        self.register_buffer("written", torch.zeros((), dtype=torch.long))
+        self.mammo = torch.zeros(size, width)
+        self.patho = torch.zeros(size, width)
+        self.groups = torch.full((size, 2), -1, dtype=torch.long)
+        self.written = 0
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """All that it holds, for a checkpoint: tensors and a number."""
+        return {
+            "mammo": self.mammo, "patho": self.patho, "groups": self.groups,
+            "written": self.written,
+        }  # fmt: skip
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take in what `get_extra_state` gave.
+
+        Raises:
+            RuntimeError: It is of another size.
+        """
+        for name in ("mammo", "patho", "groups"):
+            getattr(self, name).copy_(state[name])
+        self.written = int(state["written"])
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        if self.written:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *more: Any, **named: Any
+    ) -> None:
+        """Weights without a queue, or with one of an older kind, leave it empty."""
+        found = state_dict.get(f"{prefix}_extra_state")
+        self.written = 0
+        if found is not None:
+            self.set_extra_state(found)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FeatureQueue:
+        super()._apply(fn, recurse)
+        self.mammo, self.patho, self.groups = fn(self.mammo), fn(self.patho), fn(self.groups)
+        return self
 
     def held(self) -> tuple[Tensor, Tensor, Tensor]:
         """Features (Q, D) twice, and label and patient (Q, 2) of each, copied."""
-        kept = min(int(self.written), self.size)
+        kept = min(self.written, self.size)
         return self.mammo[:kept].clone(), self.patho[:kept].clone(), self.groups[:kept].clone()
 
     @torch.no_grad()
     def put(self, mammo: Tensor, patho: Tensor, groups: Tensor) -> None:
-        """Take in (B, D), (B, D) and (B, 2), over the oldest."""
-        mammo, patho, groups = mammo[-self.size :], patho[-self.size :], groups[-self.size :]
+        """Take in (B, D), (B, D) and (B, 2), over the oldest; pairs that are not finite are not."""
+        sound = (mammo.isfinite() & patho.isfinite()).all(1)
+        mammo, patho, groups = (each[sound][-self.size :] for each in (mammo, patho, groups))
         places = (self.written + torch.arange(len(mammo), device=mammo.device)) % self.size
         self.mammo[places] = mammo.detach().to(self.mammo.dtype)
         self.patho[places] = patho.detach().to(self.patho.dtype)
