@@ -170,8 +170,8 @@ def rating_value(version: int = 1, **facts: Any) -> dict[str, Any]:
         "version": version, "case": "PH-00000012", "reader": "reader", "questions": questions,
         "methods": [{"id": "relevance", "title": "Gradient-weighted relevance"},
                     {"id": "rollout", "title": "Attention rollout"}],
-        "method": "relevance", "target": "Invasive", "answers": {}, "history": {},
-        "progress": {"rated": 3, "cases": 12}, "error": "",
+        "method": "relevance", "target": "Invasive", "weights": "ab12", "answers": {},
+        "history": {}, "progress": {"rated": 3, "cases": 12}, "error": "",
     }  # fmt: skip
     return value | facts
 

@@ -379,7 +379,7 @@ def test_a_choice_is_sent_at_once_and_confirmed_by_the_next_value(screen: Screen
     page.click(_point("trust", 4))
     assert screen.sent("rate") == [
         {"question": "trust", "status": "answered", "value": 4, "comment": "", "revision": 0,
-         "method": "relevance", "target": "Invasive", "case": "PH-00000012"}
+         "method": "relevance", "target": "Invasive", "weights": "ab12", "case": "PH-00000012"}
     ]  # fmt: skip
     assert screen.texts(_state("trust")) == ["Saving …"]
     screen.show(harness.rating_value(2, answers={"trust": harness.answer(4)}))
