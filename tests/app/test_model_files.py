@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import importlib.util
 import json
 import shutil
-import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,51 +21,16 @@ from app.services import Services, model_files
 from app.services.model_files import CARD, DIGESTS, WEIGHTS
 from app.ui.model import card_text
 from engine.errors import ModelUnavailable
-
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-kit, admin = _load("small_model"), _load("admin_world")
-ANN, CHIEF, SHIPPED = kit.ANN, kit.CHIEF, kit.NAME
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return kit.write_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(autouse=True)
-def small(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kit.use(monkeypatch, model)
-    admin.quicken(monkeypatch)
-
-
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
-    made = kit.open_services(tmp_path / "workspace")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def two(services: Services, model: Path, tmp_path: Path) -> Services:
-    """Services with two further models, "one" and "two"."""
-    for number, name in enumerate(("one", "two"), 1):
-        card = admin.variant(model, tmp_path / name, 0.01 * number)
-        services._context.shelf.install(card, name, origin="trained", who="chief")
-    return services
-
-
-def states(services: Services) -> dict[str, str]:
-    found: dict[str, str] = admin.states(services, CHIEF)
-    return found
+from tests.app.shelf_world import (
+    CHIEF,
+    SHIPPED,
+    admin,
+    model,
+    services,
+    small,
+    states,
+    two,
+)
 
 
 def test_a_model_goes_out_as_one_file_and_comes_in_again(two: Services) -> None:

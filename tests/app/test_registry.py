@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,51 +19,18 @@ from app.store import ActivationInfo
 from engine.errors import ModelUnavailable
 from engine.metrics.protocol import QUESTIONS
 from engine.records import AnswerStatus
-
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-kit, admin = _load("small_model"), _load("admin_world")
-ANN, CHIEF, SHIPPED = kit.ANN, kit.CHIEF, kit.NAME
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return kit.write_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(autouse=True)
-def small(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kit.use(monkeypatch, model)
-    admin.quicken(monkeypatch)
-
-
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
-    made = kit.open_services(tmp_path / "workspace")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def two(services: Services, model: Path, tmp_path: Path) -> Services:
-    """Services with two further models, "one" and "two"."""
-    for number, name in enumerate(("one", "two"), 1):
-        card = admin.variant(model, tmp_path / name, 0.01 * number)
-        services._context.shelf.install(card, name, origin="trained", who="chief")
-    return services
-
-
-def states(services: Services) -> dict[str, str]:
-    found: dict[str, str] = admin.states(services, CHIEF)
-    return found
+from tests.app.shelf_world import (
+    ANN,
+    CHIEF,
+    SHIPPED,
+    admin,
+    kit,
+    model,
+    services,
+    small,
+    states,
+    two,
+)
 
 
 def test_models_are_listed_the_active_one_first(two: Services) -> None:
