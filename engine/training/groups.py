@@ -11,9 +11,6 @@ from engine.models.breast import BreastCancerDiagnosisModel
 from engine.models.layers.encoder import TransformerBlock
 from engine.training.recipes import OptimiserRecipe
 
-TASK_WEIGHT_RATE = 10.0
-"""Task log-variances learn at ten times the base rate, without decay."""
-
 
 def trunk_depths(network: BreastCancerDiagnosisModel) -> dict[int, int]:
     """Blocks that lie above each trunk parameter, by its identity; adapters are no trunk."""
@@ -51,7 +48,7 @@ def parameter_groups(
     for p in network.parameters():
         rate = settings.learning_rate
         if id(p) in tasks:
-            rate *= TASK_WEIGHT_RATE
+            rate *= settings.task_rate
         elif id(p) in depths:
             rate *= settings.trunk_rate * settings.layer_decay ** depths[id(p)]
         decay = settings.weight_decay if id(p) in decayed else 0.0

@@ -22,7 +22,7 @@ POSITIVE = (
     "data.train_cases", "data.validation_cases", "data.test_cases", "optimiser.epochs",
     "optimiser.batch_size", "optimiser.accumulation", "optimiser.learning_rate",
     "optimiser.clip", "optimiser.max_skipped", "optimiser.layer_decay",
-    "optimiser.trunk_rate",
+    "optimiser.trunk_rate", "optimiser.task_rate",
 )  # fmt: skip
 SHARES = (
     "optimiser.warmup", "optimiser.ema", "optimiser.layer_decay", "objective.modality_dropout",
@@ -99,6 +99,8 @@ class OptimiserRecipe:
         accumulation: Portions into which a step is cut, to save memory.
         learning_rate: Peak rate of heads and adapters. trunk_rate: Share of it for the trunk.
         layer_decay: Further factor for each block below the last (1 for none).
+        task_rate: Factor for the learned task weights. Fast ones soon give every task the same
+            say in relation to its loss, which can starve one that has not begun to learn.
         weight_decay: Of matrices; biases, norms, tokens and gates have none.
         warmup: Share of all steps. clip: Largest gradient norm.
         ema: Decay of the averaged weights, which are evaluated and kept.
@@ -114,6 +116,7 @@ class OptimiserRecipe:
     learning_rate: float = 1e-3
     trunk_rate: float = 1.0
     layer_decay: float = 1.0
+    task_rate: float = 10.0
     weight_decay: float = 0.05
     warmup: float = 0.05
     clip: float = 1.0
