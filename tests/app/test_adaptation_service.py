@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,38 +16,9 @@ from engine.datasets.manifest import read_manifest
 from engine.datasets.splits import make_split, write_split
 from engine.datasets.writing import write_phantom_manifest
 from engine.errors import ModelUnavailable
+from tests.app.shelf_world import ANN, CHIEF, SHIPPED, admin, kit, model, services, small
 
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-kit, admin = _load("small_model"), _load("admin_world")
-ANN, CHIEF, SHIPPED = kit.ANN, kit.CHIEF, kit.NAME
 MANIFEST_RECIPE = '[data]\nsource = "manifest"\nmanifest = "/none.csv"\n'
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return kit.write_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(autouse=True)
-def small(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kit.use(monkeypatch, model)
-    admin.quicken(monkeypatch)
-
-
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
-    made = kit.open_services(tmp_path / "workspace")
-    yield made
-    made.close()
 
 
 @pytest.fixture

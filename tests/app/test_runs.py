@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,40 +16,9 @@ from app.services.run_queue import order, places
 from app.services.runs import MOST_WAITING
 from app.services.scrub import scrubbed, scrubbed_event
 from app.store import Store
-from app.store.runs import LIVE
+from tests.app.worlds import CHIEF, World, kit, script, world
 
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-kit, runs = _load("small_model"), _load("run_world")
-CHIEF = kit.CHIEF
 OTHER = User("other", "Other", Role.ADMINISTRATOR)
-World = runs.World
-
-
-@pytest.fixture
-def script(tmp_path: Path) -> Path:
-    path = tmp_path / "worker.py"
-    path.write_text(runs.WORKER, "utf-8")
-    return path
-
-
-@pytest.fixture
-def world(tmp_path: Path, script: Path) -> Iterator[World]:
-    made = World(kit.open_services(tmp_path / "workspace"), script)
-    yield made
-    for run in made.context.store.runs(LIVE):
-        if run.pid is not None:
-            processes.end(run.pid, run.process)
-            made.look(lambda run=run: not processes.is_alive(run.pid, run.process))
-    made.services.close()
 
 
 def test_a_run_is_started_and_ends(world: World) -> None:

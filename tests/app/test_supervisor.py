@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -20,39 +17,7 @@ from app.errors import StorageFailed
 from app.services import processes
 from app.services import supervisor as supervising
 from app.services.supervisor import Supervisor
-from app.store.runs import LIVE
-
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-kit, runs = _load("small_model"), _load("run_world")
-CHIEF = kit.CHIEF
-World = runs.World
-
-
-@pytest.fixture
-def script(tmp_path: Path) -> Path:
-    path = tmp_path / "worker.py"
-    path.write_text(runs.WORKER, "utf-8")
-    return path
-
-
-@pytest.fixture
-def world(tmp_path: Path, script: Path) -> Iterator[World]:
-    made = World(kit.open_services(tmp_path / "workspace"), script)
-    yield made
-    for run in made.context.store.runs(LIVE):
-        if run.pid is not None:
-            processes.end(run.pid, run.process)
-            made.look(lambda run=run: not processes.is_alive(run.pid, run.process))
-    made.services.close()
+from tests.app.worlds import CHIEF, World, runs, script, world
 
 
 def test_a_killed_run_is_told_and_can_be_resumed(world: World) -> None:
