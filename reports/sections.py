@@ -19,7 +19,6 @@ from reports.layout import (
     WIDTH,
     clipped,
     facts,
-    gap,
     grid,
     header_row,
     image_name,
@@ -254,9 +253,13 @@ def limits(report: Report) -> list[Flowable]:
 
 
 def _measured(metrics: Mapping[str, Any]) -> str:
-    """Numbers of the model card; one line for each way of testing."""
+    """Numbers of the model card, a line for each way of testing.
+
+    Where some state intervals, the parts that do not (single sites) are left to the card itself.
+    """
     lines = []
-    for name, value in metrics.items():
+    told = {name: value for name, value in metrics.items() if _has_bounds(value)} or metrics
+    for name, value in told.items():
         group = value if isinstance(value, Mapping) else {name: value}
         words = ", ".join(
             f"{key.replace('_', ' ')} {_number(item)}{_bounds(group, key)}"
@@ -265,6 +268,10 @@ def _measured(metrics: Mapping[str, Any]) -> str:
         )
         lines.append(f"{name.replace('_', ' ')}: {words}" if group is value else words)
     return "\n".join(lines)
+
+
+def _has_bounds(group: object) -> bool:
+    return isinstance(group, Mapping) and any(key.endswith(INTERVAL) for key in group)
 
 
 def _bounds(group: Mapping[str, Any], key: str) -> str:
@@ -325,7 +332,7 @@ def provenance(report: Report) -> list[Flowable]:
             f"threshold {report.threshold:g}; opacity rises from 0.05 to 0.5 of the scale",
         )
     )
-    return [*section("7. Provenance"), facts(rows), gap(1)]
+    return [*section("7. Provenance"), facts(rows)]
 
 
 def created(report: Report) -> str:

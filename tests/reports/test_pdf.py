@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reportlab.platypus import Spacer
 
 from engine.records import (
     AnswerStatus,
@@ -36,6 +37,7 @@ from engine.records import (
 )
 from reports import Provenance, Report, ReportError, compose, pdf_bytes, write_pdf
 from reports.figures import scale_length
+from reports.pdf import _story
 from reports.plates import plane_of
 
 WEIGHTS = "ab" * 32
@@ -238,6 +240,22 @@ def test_every_page_has_header_and_banner(tmp_path: Path) -> None:
         assert f"page {number} of {len(found)}" in page
         assert "mammography L MLO; pathology" in page
     assert "Comment 39." in " ".join(found)
+
+
+def test_nothing_empty_ends_the_report() -> None:
+    """An empty space after the last table gets a page of its own where that fills the last one."""
+    assert not isinstance(_story(report_of())[-1], Spacer)
+
+
+def test_figures_stand_with_their_intervals(tmp_path: Path) -> None:
+    measured = {
+        "all": {"cases": 90, "auc": 0.9, "auc_interval": [0.85, 0.94], "pathology": True},
+        "one_site": {"cases": 9, "auc": 0.7},
+    }
+    words = flowing(report_of(card=replace(CARD, metrics=measured)), tmp_path)
+    assert "all: cases 90, auc 0.900 (95 % 0.850 to 0.940)" in words
+    assert "interval" not in words.partition("Measured")[2].partition("Known limit")[0]
+    assert "one site" not in words
 
 
 def test_a_long_banner_is_printed_whole_on_every_page(tmp_path: Path) -> None:
