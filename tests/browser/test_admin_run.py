@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 PASSWORD = "correct horse battery"
 PATIENCE = 120_000
+EPOCHS = "120"  # long beside the page's refresh, so that the crash falls within the training
 
 
 def prepare(workspace: Path) -> str:
@@ -83,7 +84,7 @@ def start_training(page: Any, address: str) -> Any:
     expect(form.get_by_label("Epochs")).to_have_value("2")
     form.get_by_label("Epochs").fill("many")
     expect(form.get_by_text("Epochs must be a whole number, not 'many'.").first).to_be_visible()
-    form.get_by_label("Epochs").fill("24")
+    form.get_by_label("Epochs").fill(EPOCHS)
     form.get_by_label("Name of the model").fill("tiny-one")
     expect(form.get_by_role("button", name="Start training")).to_be_enabled()
     form.get_by_role("button", name="Start training").click()
