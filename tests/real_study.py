@@ -66,8 +66,13 @@ def frozen(sources: list[Source], like: Outputs, weights: Path | None) -> Output
     """A frozen CNN and a logistic regression on train and validation patients."""
     network = frozen_network(ARCHITECTURE, weights)
     rows = [features(network, source) for source in sources]
-    labels = np.concatenate([source.labels for source in sources[:2]])
-    return as_outputs(fitted(np.concatenate(rows[:2]), labels, rows[2]), like)
+    known = sources[:2]
+    labels = np.concatenate([source.labels for source in known])
+    patients = np.concatenate([2 * source.patients + k for k, source in enumerate(known)])
+    said = fitted(
+        np.concatenate(rows[:2]), labels, rows[2], classes=len(like.classes[0]), patients=patients
+    )
+    return as_outputs(said, like)
 
 
 def line(name: str, said: Outputs) -> str:
