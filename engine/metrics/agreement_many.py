@@ -110,9 +110,9 @@ def percent_agreement(
         return result
     g = frame(table, weights)
     value = g.observed
-    result = replace(result, value=value, notes=_ignored_notes(table))
+    result = replace(result, value=value, notes=ignored_notes(table))
     if table.raters == 2 and name == "identity":
-        low, high = _wilson(value, table.shared)
+        low, high = wilson(value, table.shared)
         se = float(np.sqrt(max(value * (1 - value), 0.0) / table.shared))
         return with_interval(replace(result, se=se), low, high, "Wilson")
     if table.shared == 1:
@@ -164,7 +164,7 @@ def fleiss_of(ratings: Ratings, weights: Weights, seed: int) -> Estimate:
     notes = (
         *paradox_notes(value, exact, float(g.categories.max())),
         *size_notes(ratings.raters, ratings.shared),
-        *_ignored_notes(ratings),
+        *ignored_notes(ratings),
     )
     result = replace(result, value=value, se=_fleiss_error(g, value), notes=notes)
     if ratings.raters > 2 and ratings.shared >= SMALL_SAMPLE:
@@ -204,7 +204,7 @@ def _standard_error(terms: NDArray[np.float64], value: float) -> float:
     return float(np.sqrt(squares / (n * (n - 1)))) if squares > TINY else 0.0
 
 
-def _wilson(share: float, cases: int) -> tuple[float, float]:
+def wilson(share: float, cases: int) -> tuple[float, float]:
     """Score interval of a proportion (Wilson 1927)."""
     z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
     centre = (share + z**2 / (2 * cases)) / (1 + z**2 / cases)
@@ -213,7 +213,8 @@ def _wilson(share: float, cases: int) -> tuple[float, float]:
     return max(centre - margin, 0.0), min(centre + margin, 1.0)
 
 
-def _ignored_notes(ratings: Ratings) -> tuple[str, ...]:
+def ignored_notes(ratings: Ratings) -> tuple[str, ...]:
+    """What became of cases with fewer than two ratings."""
     number = ratings.given.sum(axis=1)
     once, never = int((number == 1).sum()), int((number == 0).sum())
     codes = ratings.codes[number >= 2]

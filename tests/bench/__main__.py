@@ -1,4 +1,7 @@
-"""`python -m tests.bench [NAME ...]`: run the benchmarks and print one Markdown table."""
+"""`python -m tests.bench [NAME ...]`: run the benchmarks and print one Markdown table.
+
+`python -m tests.bench coverage [--into PAGE]` prints how often the intervals of agreement hold.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import sys
 from importlib import import_module
 
 from tests.bench.common import HEAD
+from tests.bench.coverage import main as coverage
 
 BENCHES = (
     "maps",
@@ -16,11 +20,14 @@ BENCHES = (
     "opening",
     "start",
     "training",
+    "agreement",
 )
 
 
 def main(names: list[str]) -> int:
     """Run the benchmarks named, or all; 0 whatever they measure, 2 for an unknown name."""
+    if names[:1] == ["coverage"]:
+        return coverage(names[1:])
     unknown = sorted(set(names) - set(BENCHES))
     if unknown:
         sys.stderr.write(f"There is no benchmark {unknown[0]!r}. Known: {', '.join(BENCHES)}.\n")

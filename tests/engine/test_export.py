@@ -192,6 +192,8 @@ def test_the_grey_map_gives_back_the_values(tmp_path: Path) -> None:
     assert entries[1]["map_png_value"]["step"] == 0
 
 
+SOURCES = {"source_0_0.dcm", "source_1_0.dcm"}
+LESIONS = {"lesions_0_0.dcm"}
 FILES = {
     "npz": {"gradcam.npz"},
     "png": {
@@ -199,6 +201,8 @@ FILES = {
     },
     "nifti": {"gradcam.nii.gz", "gradcam_pathology.nii.gz"},
     "dicom": {"gradcam.dcm", "gradcam_pathology.dcm"},
+    "dicom-seg": {"gradcam_seg.dcm", "gradcam_pathology_seg.dcm"} | LESIONS | SOURCES,
+    "dicom-sr": {"measurements.dcm"} | SOURCES,
 }  # fmt: skip
 
 
@@ -207,14 +211,14 @@ def test_each_format_writes_its_files_and_removes_all_earlier_ones(
     tmp_path: Path, wanted: tuple[str, ...]
 ) -> None:
     written(tmp_path, explanation(), replace(explanation(), method="rollout"), formats=FORMATS)
-    assert len(listed(tmp_path)) == 2 + 2 * 9  # the facts, and all methods on one sheet
+    assert len(listed(tmp_path)) == 2 + 2 * 11 + 4  # the facts, and all methods on one sheet
     (tmp_path / "Notes.txt").write_text("mine")
     (tmp_path / "IM-0001.dcm").write_text("mine")
     facts = written(tmp_path, explanation(), formats=wanted)
     expected = set().union(*(FILES[name] for name in wanted))
     assert set(listed(tmp_path)) == expected | {"explanation.json", "Notes.txt", "IM-0001.dcm"}
     told = [set(entry["files"].values()) for entry in facts["explanations"][0]["maps"]]
-    assert set().union(*told) == expected
+    assert set().union(*told, facts.get("objects", ())) == expected
 
 
 def test_a_format_that_does_not_exist(tmp_path: Path) -> None:
@@ -250,8 +254,8 @@ def test_no_two_maps_share_a_file(tmp_path: Path) -> None:
     assert told[3]["npz"] == told[4]["npz"] == "gradcam_2.npz"
     assert told[6]["overlay_png"] == "_odd_name.png"
     alone = [name for files in told for what, name in files.items() if what != "npz"]
-    assert len(alone) == len(set(alone)) == 36
-    shared = {"explanation.json", "all_methods.png"}
+    assert len(alone) == len(set(alone)) == 45
+    shared = {"explanation.json", "all_methods.png", *facts["objects"]}
     assert set(listed(tmp_path)) == {*alone, *(files["npz"] for files in told), *shared}
     with np.load(tmp_path / "gradcam.npz") as arrays:
         assert [float(arrays[k].max()) for k in ("map", "map_mri", "map_mri_2")] == [0, 1, 2]
