@@ -16,11 +16,15 @@ from engine.records import (
     Question,
     Rating,
     Region,
+    Score,
     Window,
 )
 from engine.render import COLOURS
 from reports.digest import digest_of
 from reports.errors import ReportError
+
+LAYOUT = "2"
+"""Raised whenever the pages change for the same content: each look has its own number."""
 
 NO_CARD_BANNER = "Research use only. Not for diagnosis."
 
@@ -65,6 +69,8 @@ class Report:
         opacity: Opacity of the hottest pixel, 0 to 1.
         threshold: Relative heat below which nothing is drawn, 0 to 1.
         status: "draft", "final" or "amended".
+        scores: Measured evidence by method.
+        sanity: What the sanity check says of a method, one sentence, by method.
     """
 
     id: str
@@ -83,6 +89,8 @@ class Report:
     opacity: float = 0.4
     threshold: float = 0.0
     status: str = "final"
+    scores: Mapping[str, tuple[Score, ...]] = field(default_factory=dict)
+    sanity: Mapping[str, str] = field(default_factory=dict)
 
     def planes(self) -> list[tuple[int, int]]:
         """(image, frame) pairs to draw: every image once, further frames where something lies."""
@@ -130,8 +138,12 @@ def compose(
     threshold: float = 0.0,
     status: str = "final",
     id: str | None = None,
+    scores: Mapping[str, Iterable[Score]] | None = None,
+    sanity: Mapping[str, str] | None = None,
 ) -> Report:
     """Freeze what will be printed, after checking that the parts belong together.
+
+    The digest covers the content and `LAYOUT`, so that a new look of the pages gets a new number.
 
     Raises:
         ReportError: Parts of different cases or models, a map off its image, or a time without
@@ -150,9 +162,11 @@ def compose(
         "opacity": opacity,
         "threshold": threshold,
         "status": status,
+        "scores": {method: tuple(found) for method, found in (scores or {}).items()},
+        "sanity": dict(sanity or {}),
         "banner": (card.intended_use.strip() if card else "") or NO_CARD_BANNER,
     }
-    digest = digest_of(parts)
+    digest = digest_of({**parts, "layout": LAYOUT})
     report = Report(id=id or f"RP-{digest[:12]}", created=created, digest=digest, **parts)  # type: ignore[arg-type]
     _check(report)
     return report

@@ -20,6 +20,7 @@ from reportlab.platypus import Flowable
 from engine.records import Box, FloatArray, Image, Region
 from engine.render import blend, colour_map, contours, fit
 from reports import fonts
+from reports.tags import tagged
 
 Bytes = NDArray[np.uint8]
 
@@ -123,13 +124,18 @@ class Picture(Flowable):
         pixels: (H, W) grey or (H, W, 3) RGB, uint8.
         size: Width and height, points.
         marks: What is drawn over the pixels.
+        alt: Words that stand for the picture.
     """
 
     def __init__(
-        self, pixels: Bytes, size: tuple[float, float], marks: Sequence[Mark] = ()
+        self,
+        pixels: Bytes,
+        size: tuple[float, float],
+        marks: Sequence[Mark] = (),
+        alt: str = "Picture",
     ) -> None:
         super().__init__()
-        self.pixels, self.marks = pixels, marks
+        self.pixels, self.marks, self.alt = pixels, marks, alt
         self.width, self.height = size
         self.hAlign = "CENTER"
 
@@ -139,6 +145,10 @@ class Picture(Flowable):
 
     def draw(self) -> None:
         """Draw the pixels, the frame and the marks."""
+        with tagged(self.canv, "Figure", self.alt):
+            self._draw()
+
+    def _draw(self) -> None:
         picture = ImageReader(Pillow.fromarray(np.ascontiguousarray(self.pixels)))
         self.canv.drawImage(picture, 0, 0, self.width, self.height)
         self.canv.setLineWidth(0.3)
@@ -186,6 +196,7 @@ class ScaleBar(Flowable):
     def __init__(self, image: Image, size: tuple[float, float], cell: float) -> None:
         super().__init__()
         self.image, self.size, self.width = image, size, cell
+        self.alt = "Scale bar" if image.spacing is not None else "No calibration"
         self.height = STRIP + 2
 
     def wrap(self, *_: Any) -> tuple[float, float]:
@@ -194,6 +205,10 @@ class ScaleBar(Flowable):
 
     def draw(self) -> None:
         """Draw the bar at the left edge of the picture."""
+        with tagged(self.canv, "Figure", self.alt):
+            self._draw()
+
+    def _draw(self) -> None:
         self.canv.setFillGray(0.0)
         left = (self.width - self.size[0]) / 2
         text, bar = "no calibration", 0.0
@@ -222,6 +237,7 @@ class ColourBar(Flowable):
     def __init__(self, width: float, colour: str, opacity: float, threshold: float) -> None:
         super().__init__()
         self.width, self.height = width, STRIP + 10
+        self.alt = f"Colour bar of {colour}, from 0 to 1"
         ramp = np.linspace(0, 1, 256, dtype=np.float32)[None, :]
         grey = np.full((1, 256, 3), 128, dtype=np.uint8)
         drawn = blend(grey, ramp, opacity=opacity, colour=colour, threshold=threshold)
@@ -233,6 +249,10 @@ class ColourBar(Flowable):
 
     def draw(self) -> None:
         """Draw the bar with five numbered ticks."""
+        with tagged(self.canv, "Figure", self.alt):
+            self._draw()
+
+    def _draw(self) -> None:
         inset = 6.0
         wide = self.width - 2 * inset
         bar = ImageReader(Pillow.fromarray(self.pixels.repeat(4, axis=0)))
@@ -254,6 +274,7 @@ class ShareBar(Flowable):
     def __init__(self, share: float, width: float, height: float = 7.0) -> None:
         super().__init__()
         self.share, self.width, self.height = min(1.0, max(0.0, share)), width, height
+        self.alt = f"Bar of {100 * self.share:.1f} %"
 
     def wrap(self, *_: Any) -> tuple[float, float]:
         """Size, points."""
@@ -261,6 +282,10 @@ class ShareBar(Flowable):
 
     def draw(self) -> None:
         """Draw the bar."""
+        with tagged(self.canv, "Figure", self.alt):
+            self._draw()
+
+    def _draw(self) -> None:
         self.canv.setLineWidth(0.4)
         self.canv.setStrokeGray(0.35)
         self.canv.setFillGray(0.25)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from reportlab.platypus import CondPageBreak, Flowable, Paragraph, Spacer, Table
 from engine.records import Explanation, Image
 from reports import fonts
 from reports.content import Report
+from reports.tags import table_tags, tagged
 
 PAGE = A4
 MARGIN = 15 * mm
@@ -54,12 +56,34 @@ def style(kind: str, wide: bool = False) -> ParagraphStyle:
     )
 
 
+class Words(Paragraph):
+    """A paragraph that is tagged, and bookmarked where it is a heading."""
+
+    tag = "P"
+    level: int | None = None
+    bookmark = ""
+
+    def draw(self) -> None:
+        """Draw the words within their tag."""
+        if self.level is not None and hasattr(self.canv, "bookmark"):
+            self.canv.bookmark(self.bookmark, self.level)
+        with tagged(self.canv, self.tag):
+            super().draw()
+
+
+_TAGS = {"title": "H1", "heading": "H2", "subheading": "H3"}
+_LEVELS = {"title": 0, "heading": 0, "subheading": 1}
+
+
 def text(words: str, kind: str = "body") -> Paragraph:
     """A paragraph that prints the words literally, in any script; very long ones are cut."""
     if len(words) > _LONGEST:
         words = f"{words[:_LONGEST]} … ({len(words) - _LONGEST} more characters not printed)"
     look = style(kind, fonts.is_wide(words))
-    return Paragraph(fonts.markup(words, look.fontName), look)
+    made = Words(fonts.markup(words, look.fontName), look)
+    if kind in _TAGS:
+        made.tag, made.level, made.bookmark = _TAGS[kind], _LEVELS[kind], clipped(words, 90)
+    return made
 
 
 def section(title: str, kind: str = "heading") -> list[Flowable]:
@@ -88,7 +112,15 @@ def grid(cells: Sequence[Sequence[Any]], widths: Sequence[float], header: bool =
     ]
     if header:
         look += [("BACKGROUND", (0, 0), (-1, 0), Color(0.9, 0.9, 0.9))]
-    return table(cells, widths, look, repeatRows=int(header), splitInRow=1, spaceAfter=4)
+    return table(
+        cells,
+        widths,
+        look,
+        repeatRows=int(header),
+        splitInRow=1,
+        spaceAfter=4,
+        renderCB=table_tags,
+    )
 
 
 def table(
@@ -167,3 +199,9 @@ def plain(value: Any, most: int = 600) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return f"{value:.4g}" if isinstance(value, float) else clipped(str(value), most)
+
+
+def spoken(created: datetime) -> str:
+    """Date, time and zone for people."""
+    zone = created.strftime("%z")
+    return f"{created:%Y-%m-%d %H:%M:%S} UTC{zone[:3]}:{zone[3:5]}"

@@ -61,6 +61,7 @@ class Plane:
         grey: (H, W) or (H, W, 3) uint8, what is printed bare.
         marks: Lesions.
         regions: Lesions, as records.
+        title: Name of the image.
     """
 
     image: Image
@@ -73,6 +74,7 @@ class Plane:
     grey: figures.Bytes
     marks: list[figures.Mark]
     regions: list[Region]
+    title: str = "Image"
 
 
 def pictures(report: Report) -> list[Flowable]:
@@ -140,7 +142,8 @@ def plane_of(report: Report, index: int, frame: int, columns: int) -> Plane:
         for region in regions
         for mark in figures.region_marks(image, region, base.shape[:2], _number(report, region))
     ]
-    return Plane(image, frame, chosen, words, size, cell, base, grey, marks, regions)
+    title = image_name(report, index)
+    return Plane(image, frame, chosen, words, size, cell, base, grey, marks, regions, title)
 
 
 def _number(report: Report, region: Region) -> str:
@@ -171,7 +174,7 @@ def _bare(plane: Plane) -> list[Flowable]:
     # The bare picture carries no marks: the anatomy must be seen before it is pointed at.
     return [
         text("Without overlay", "bold"),
-        figures.Picture(plane.grey, plane.size),
+        figures.Picture(plane.grey, plane.size, (), f"{plane.title}, without overlay"),
         figures.ScaleBar(plane.image, plane.size, plane.cell),
         text(plane.window, "small"),
     ]
@@ -199,7 +202,7 @@ def _lesion_cell(plane: Plane) -> list[list[Flowable]]:
     return [
         [
             text("Lesion enlarged, without overlay", "bold"),
-            figures.Picture(pixels, size),
+            figures.Picture(pixels, size, (), f"{plane.title}, lesion enlarged"),
             figures.ScaleBar(close, size, plane.cell),
             text(f"Columns from {left}, rows from {top}. {plane.window}", "small"),
         ]
@@ -219,7 +222,7 @@ def _patch_cell(report: Report, plane: Plane, index: int) -> list[list[Flowable]
     return [
         [
             text("Most relevant patches", "bold"),
-            figures.Picture(plane.grey, plane.size, marks),
+            figures.Picture(plane.grey, plane.size, marks, f"{plane.title}, relevant patches"),
             figures.ScaleBar(plane.image, plane.size, plane.cell),
             text("Numbers as in section 2.", "small"),
         ]
@@ -247,7 +250,13 @@ def _overlay(
     marks = [figures.level_mark(small, LEVEL), *plane.marks]
     return [
         title,
-        figures.Picture(pixels, plane.size, marks),
+        figures.Picture(
+            pixels,
+            plane.size,
+            marks,
+            f"{plane.title} under the heat map of {method_title(explanation.method)}, "
+            f"target {target_words(explanation)}",
+        ),
         figures.ScaleBar(plane.image, plane.size, plane.cell),
         figures.ColourBar(plane.cell, report.colour, report.opacity, report.threshold),
         text(caption, "small"),

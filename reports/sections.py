@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC
+from statistics import fmean, median
 from typing import Any
 
 from reportlab.lib.units import mm
@@ -12,7 +13,7 @@ from reportlab.platypus import Flowable, KeepTogether, Table
 from engine.records import AnswerStatus, Image, Patch, Prediction, Question, Rating, Region
 from engine.render import display
 from reports import figures
-from reports.content import Report
+from reports.content import LAYOUT, Report
 from reports.layout import (
     NOT_ASSESSED,
     NOT_STATED,
@@ -27,12 +28,17 @@ from reports.layout import (
     percent,
     plain,
     section,
+    spoken,
     table,
     text,
 )
 
 PATCH_SIDE = 22 * mm
 INTERVAL = "_interval"
+STUDIES = (
+    "Answers given in a reader study are not printed here; the study's own report holds them, "
+    "after its lock."
+)
 LIMITS = (
     "Heat maps show association, not cause.",
     "A plausible map does not make a prediction right.",
@@ -54,6 +60,7 @@ def analysed(report: Report) -> list[Flowable]:
     if not case.warnings and not any(image.warnings for image in case.images):
         found.append(("Warnings", "none"))
     found.append(("Clinical text, as entered", case.note or "none"))
+    found.append(("Earlier images", "none available to the system"))
     if case.truth is not None:
         source = case.truth.source or NOT_STATED
         found.append(("Reference", f"{case.truth.label} (source: {source})"))
@@ -184,14 +191,15 @@ def _patch(report: Report, number: int, patch: Patch) -> list[Flowable]:
         return [text(words + "\noutside the image", "small")]
     scale = PATCH_SIDE / max(pixels.shape[:2])
     size = (max(2.0, pixels.shape[1] * scale), max(2.0, pixels.shape[0] * scale))
-    picture = figures.Picture(figures.printed(pixels, size), size)
+    picture = figures.Picture(figures.printed(pixels, size), size, (), f"Patch {number}")
     picture.hAlign = "LEFT"
     return [picture, text(words, "small")]
 
 
 def ratings(report: Report) -> list[Flowable]:
     """Answers of the readers, by question."""
-    parts = section("4. Reader ratings")
+    parts = section("5. Reader ratings")
+    parts.append(text(STUDIES, "small"))
     if not report.ratings:
         return [*parts, text("No ratings yet.")]
     known = {question.id: question for question in report.questions}
@@ -210,7 +218,21 @@ def _question(
     rows: list[list[Flowable]] = [header_row("Reader", "Answer", "Shown", "Comment")]
     rows += [_rating(report, question, rating) for rating in given]
     title = section(question.text if question else clipped(name), "subheading")
-    return [*title, grid(rows, widths, header=True)]
+    return [*title, *_summed(question, given), grid(rows, widths, header=True)]
+
+
+def _summed(question: Question | None, given: list[Rating]) -> list[Flowable]:
+    """Number, distribution, median and mean, where there is more than one answer."""
+    values = [r.value for r in given if r.status is AnswerStatus.ANSWERED and r.value is not None]
+    if len(given) < 2:
+        return []
+    top = max([len(question.anchors) if question else 0, *values], default=0)
+    counts = ", ".join(f"{score}: {values.count(score)}" for score in range(1, top + 1))
+    readers = len({rating.reader for rating in given})
+    words = f"n {len(values)}, readers {readers}, cannot judge {len(given) - len(values)}; {counts}"
+    if values:
+        words += f"; median {median(values):g}, mean {fmean(values):.2f}"
+    return [text(words + ".", "small")]
 
 
 def _rating(report: Report, question: Question | None, rating: Rating) -> list[Flowable]:
@@ -236,7 +258,7 @@ def _rating(report: Report, question: Question | None, rating: Rating) -> list[F
 
 def limits(report: Report) -> list[Flowable]:
     """What the model is for, how it was measured, and what must not be concluded."""
-    parts = section("5. Model and limits")
+    parts = section("6. Model and limits")
     card = report.card
     rows: list[tuple[str, str | Flowable]] = [("Intended use", report.banner)]
     if card is None:
@@ -300,7 +322,7 @@ def conclusion() -> list[Flowable]:
     cells = [[text(word) for word in (*line, *[""] * (3 - len(line)))] for line in lines]
     form = table(cells, [WIDTH / 3] * 3, look, rowHeights=[8 * mm] * len(lines))
     words = "To be filled in by a person. Categories such as BI-RADS belong to the reader."
-    title = text("6. Reader's conclusion", "heading")
+    title = text("7. Reader's conclusion", "heading")
     return [KeepTogether([title, text(words, "small"), form])]
 
 
@@ -309,8 +331,9 @@ def provenance(report: Report) -> list[Flowable]:
     place, said = report.provenance, report.prediction
     rows: list[tuple[str, str | Flowable]] = [
         ("Report", f"{report.id}, {report.status}"),
-        ("Created", created(report)),
+        ("Created", spoken(report.created)),
         ("Content digest", report.digest),
+        ("Layout", f"version {LAYOUT}"),
         ("Operator", clipped(place.operator) or NOT_STATED),
         ("Software", place.software + (f", commit {place.commit}" if place.commit else "")),
         ("Device", place.device or NOT_STATED),
@@ -332,10 +355,4 @@ def provenance(report: Report) -> list[Flowable]:
             f"threshold {report.threshold:g}; opacity rises from 0.05 to 0.5 of the scale",
         )
     )
-    return [*section("7. Provenance"), facts(rows)]
-
-
-def created(report: Report) -> str:
-    """Date, time and zone of the report."""
-    zone = report.created.strftime("%z")
-    return f"{report.created:%Y-%m-%d %H:%M:%S} UTC{zone[:3]}:{zone[3:5]}"
+    return [*section("8. Provenance"), facts(rows)]

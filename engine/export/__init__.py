@@ -63,6 +63,11 @@ def write_explanations(
       `all_methods.png`, small multiples of the first image.
     - nifti: `<method>.nii.gz`, the map as a volume in the geometry of the source.
     - dicom: `<method>.dcm`, the overlay as Secondary Capture.
+    - dicom-seg: `<method>_seg.dcm`, the map as fractional segmentation, and lesions as binary
+      one, `lesions_<image>_<frame>.dcm`.
+    - dicom-sr: `measurements.dcm`, probabilities, lesions and scores as structured report.
+
+    Both of the last come with `source_<image>_<frame>.dcm`, the images that they refer to.
 
     Nothing names the source file or the patient.
 
@@ -101,6 +106,13 @@ def write_explanations(
             _write_map(folder, about, explanation, heat, name, series)
     if "png" in chosen and len(explanations) > 1:
         (folder / SHEET).write_bytes(png_bytes(sheet(case, prediction, explanations)))
+    if {"dicom-seg", "dicom-sr"} & set(chosen):
+        from engine.export.objects import write_objects
+
+        facts["objects"] = write_objects(
+            folder, case, card, prediction, explanations, scores or {}, software, chosen
+        )
+        text = json.dumps(facts, ensure_ascii=False, indent=2, allow_nan=False)
     (folder / _FACTS).write_text(text + "\n", "utf-8")
 
 

@@ -59,9 +59,7 @@ def capture_bytes(capture: Capture) -> bytes:
     Raises:
         LimitExceeded: The picture is larger than DICOM can hold uncompressed.
     """
-    buffer = BytesIO()
-    dcmwrite(buffer, secondary_capture(capture), enforce_file_format=True)
-    return buffer.getvalue()
+    return file_bytes(secondary_capture(capture))
 
 
 def secondary_capture(capture: Capture) -> Dataset:
@@ -70,11 +68,16 @@ def secondary_capture(capture: Capture) -> Dataset:
     if max(height, width) > _MAX_SIDE or capture.picture.nbytes > _MAX_BYTES:
         raise LimitExceeded("The picture is too large for DICOM; choose another format.")
     made = Dataset()
-    _patient_and_study(made, capture)
+    patient_and_study(made, capture.case)
     _series_and_equipment(made, capture)
     place_spacing(made, capture.case.images[capture.heat.image].spacing)
     _image(made, capture)
     _pixels(made, capture.picture)
+    return with_meta(made)
+
+
+def with_meta(made: Dataset) -> Dataset:
+    """The data set with the file header that its own UIDs ask for."""
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
@@ -84,9 +87,21 @@ def secondary_capture(capture: Capture) -> Dataset:
     return made
 
 
+def file_bytes(made: Dataset) -> bytes:
+    """The data set as a DICOM file."""
+    buffer = BytesIO()
+    dcmwrite(buffer, made, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 def uid(*parts: str) -> str:
     """A UID under 2.25 (PS3.5 B.2), always the same for the same parts."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, json.dumps(parts)).int}"
+
+
+def study_uid(case: Case) -> str:
+    """UID of the DICOM study that all files made of a case share."""
+    return uid("study", case.id, *(image.digest for image in case.images))
 
 
 def _run(capture: Capture) -> tuple[str, ...]:
@@ -101,13 +116,13 @@ def _run(capture: Capture) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _patient_and_study(made: Dataset, capture: Capture) -> None:
+def patient_and_study(made: Dataset, case: Case) -> None:
     """Patient and General Study: the pseudonym, and nothing else that is known."""
-    case = capture.case
     made.SpecificCharacterSet = "ISO_IR 192"
-    made.PatientName = made.PatientID = text(case.id, _LONG_STRING)
+    made.PatientID = text(case.id, _LONG_STRING)
+    made.PatientName = f"{made.PatientID}^"  # one component, said to be meant so
     made.PatientBirthDate = made.PatientSex = ""
-    made.StudyInstanceUID = uid("study", case.id, *(image.digest for image in case.images))
+    made.StudyInstanceUID = study_uid(case)
     made.StudyDate = made.StudyTime = made.ReferringPhysicianName = ""
     made.StudyID = made.AccessionNumber = ""
     made.StudyDescription = "Lightbox explanations"
@@ -146,12 +161,12 @@ def _image(made: Dataset, capture: Capture) -> None:
         made.Laterality = ""
     if image.view is not None:
         made.ViewPosition = text(image.view.upper(), 16)
-    if not place_plane(made, image, heat.frame, uid("space", image.digest)):
-        made.PatientOrientation = None
-    _privacy(made, image.warnings, image.facts.get("format"))
+    place_plane(made, image, heat.frame, uid("space", image.digest))
+    made.PatientOrientation = None  # its directions, where known, stand in Image Plane
+    burnt_in(made, image.warnings, image.facts.get("format"))
 
 
-def _privacy(made: Dataset, warnings: tuple[str, ...], source: str | None) -> None:
+def burnt_in(made: Dataset, warnings: tuple[str, ...], source: str | None) -> None:
     """Burnt-in text as Lightbox judges it of the source; nothing is claimed where nothing is known.
 
     Only DICOM states it, and only there its absence means anything.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from engine.errors import UnknownName
 from engine.records import Case, Explanation
 
-FORMATS = ("npz", "png", "nifti", "dicom")
-"""Ways to write a map; the JSON is always written."""
+FORMATS = ("npz", "png", "nifti", "dicom", "dicom-seg", "dicom-sr")
+"""Ways to write a map, and with the last one what is said of the case; JSON is always written."""
 
 DEFAULT_FORMATS = ("npz", "png")
 _OTHER_MARKS = re.compile(r"[^a-z0-9_]+")
@@ -37,6 +37,8 @@ class Names:
             "png": {"overlay_png": f"{self.stem}.png", "map_png": f"{self.stem}_map.png"},
             "nifti": {"nifti": f"{self.stem}.nii.gz"},
             "dicom": {"dicom": f"{self.stem}.dcm"},
+            "dicom-seg": {"dicom_seg": f"{self.stem}_seg.dcm"},
+            "dicom-sr": {},
         }
         return {what: name for each in formats for what, name in every[each].items()}
 

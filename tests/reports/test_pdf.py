@@ -275,7 +275,7 @@ def test_absent_parts_are_written_out(tmp_path: Path) -> None:
     assert "Research use only. Not for diagnosis." in words
     thin = prediction(grade=None, regions=(), warnings=())
     words = flowing(report_of(case, prediction=thin), tmp_path)
-    assert words.count("not assessed") == 3
+    assert words.count("not assessed") == 4
     assert "no calibration" in words
 
 
