@@ -1,4 +1,4 @@
-"""The command line: serve, explain, benchmark, report, train, phantoms, ratings."""
+"""The command line: serve, explain, benchmark, report, train, phantoms, ratings, study, audit."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ app = typer.Typer(
 )
 ratings = typer.Typer(no_args_is_help=True, help="Answers of readers.")
 app.add_typer(ratings, name="ratings")
+
+study = typer.Typer(no_args_is_help=True, help="Reader studies.")
+app.add_typer(study, name="study")
+
+audit = typer.Typer(no_args_is_help=True, help="The trail of who did what.")
+app.add_typer(audit, name="audit")
 
 FULL = "The disk is full, so the command could not finish."
 UNUSABLE = "A file or folder that you named could not be read or written."
@@ -85,7 +91,8 @@ def explain(
         list[str] | None,
         typer.Option(
             "--format",
-            help="npz, png, nifti, dicom: repeat it, or separate by commas; npz,png if none.",
+            help="npz, png, nifti, dicom, dicom-seg, dicom-sr: repeat it, or separate by commas; "
+            "npz,png if none.",
         ),
     ] = None,
     names: Annotated[
@@ -169,16 +176,23 @@ def methods(
 @app.command()
 def report(
     case: Annotated[str, typer.Argument(help="Pseudonym of a stored case.")],
-    out: Annotated[Path, typer.Option(help="PDF to write.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
     target: Annotated[str | None, typer.Option(help="Class to explain.")] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="pdf, json, dicom-pdf (encapsulated) or dicom-sr; pdf if none."
+        ),
+    ] = "pdf",
     workspace: Workspace = None,
     database: Database = None,
     device: Device = None,
 ) -> None:
-    """Write the PDF report of a stored case."""
+    """Write the report of a stored case."""
     from app.commands.workspace import report_to
 
-    report_to(out, case, target, {"workspace": workspace, "database": database, "device": device})
+    flags = {"workspace": workspace, "database": database, "device": device}
+    report_to(out, case, target, flags, form)
 
 
 @app.command()
@@ -246,6 +260,23 @@ def phantoms(
     typer.echo(f"{count} phantom case(s) written.")
 
 
+@app.command()
+def agreement(
+    file: Annotated[
+        Path, typer.Argument(help="CSV: reader_id, case_id, question_id, answer; others ignored.")
+    ],
+    scale: Annotated[
+        str, typer.Option(help="Labels of the scale in their order, separated by commas.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of every bootstrap.")] = 0,
+) -> None:
+    """Measure how far readers agree, from a CSV of their answers; exit 2 if it cannot be used."""
+    from app.commands.agreement import run
+
+    raise typer.Exit(run(file, scale.split(","), as_json=as_json, seed=seed))
+
+
 @app.command(hidden=True)
 def work(
     run: Annotated[int, typer.Option(min=1, help="Number of the run.")],
@@ -269,6 +300,74 @@ def export_ratings(
     from app.commands.workspace import ratings_to
 
     ratings_to(out, {"workspace": workspace, "database": database})
+
+
+@study.command("analyse")
+def analyse_study(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder or zip of an export, study.json, or CSV, a row per answer."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of every bootstrap; that of the export.")
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option(min=10, max=100_000, help="Of every bootstrap.")
+    ] = None,
+    arm: Annotated[str, typer.Option(help="Only this arm.")] = "",
+    group: Annotated[str, typer.Option(help="Only this case group.")] = "",
+) -> None:
+    """Analyse a reader study from its export; exit 2 if it cannot be used."""
+    from app.commands.study import run
+
+    raise typer.Exit(run(source, as_json=as_json, seed=seed, draws=draws, arm=arm, group=group))
+
+
+@audit.command("verify")
+def verify_audit(
+    workspace: Workspace = None,
+    database: Database = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="POSITION:DIGEST of a row noted earlier, which must still be there."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Check that no row of the trail was changed, removed or put in between; exit 1 if one was."""
+    from app.commands.audit import verify
+
+    flags = {"workspace": workspace, "database": database}
+    raise typer.Exit(verify(flags, as_json=as_json, head=head))
+
+
+@audit.command("export")
+def export_audit(
+    out: Annotated[Path, typer.Option(help="File to write, .csv or .json.")],
+    workspace: Workspace = None,
+    database: Database = None,
+    who: Annotated[str, typer.Option(help="Only of this account.")] = "",
+    action: Annotated[str, typer.Option(help="Only of this action, such as “sign in”.")] = "",
+    since: Annotated[str, typer.Option(help="From this day or time (UTC) on.")] = "",
+    until: Annotated[str, typer.Option(help="Up to this day, or before this time.")] = "",
+) -> None:
+    """Write the trail to a file, oldest row first."""
+    from app.commands.audit import export
+
+    flags = {"workspace": workspace, "database": database}
+    export(out, flags, who=who, action=action, since=since, until=until)
+
+
+@audit.command("trim")
+def trim_audit(
+    out: Annotated[Path, typer.Option(help="New JSON file for the rows that are removed.")],
+    workspace: Workspace = None,
+    database: Database = None,
+) -> None:
+    """Remove rows older than the setting audit_days, after writing them to a file."""
+    from app.commands.audit import trim
+
+    trim(out, {"workspace": workspace, "database": database})
 
 
 @app.callback(invoke_without_command=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from app.errors import InvalidInput, StorageFailed
 
@@ -24,6 +25,7 @@ KEY_NAME = "session.key"
 KEY_BYTES = 32
 DEVICES = ("auto", "cpu", "cuda")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+GIVEN_ROLES = ("none", "observer", "reader", "organiser")
 
 
 class Secret:
@@ -76,6 +78,16 @@ class Settings:
         secret_file: File of the key that signs cookies; made once, readable by its owner only.
         medsam: Weights of LiteMedSAM, which turns a box into an outline; None where they are not
             installed.
+        public_url: Address under which browsers reach a server behind a proxy, such as
+            "https://lightbox.example"; empty where they reach it directly.
+        audit_days: Rows of the audit trail older than this may be removed by `lightbox audit
+            trim`, days; 0 keeps all of them. Six years are 2192.
+        oidc_issuer: Issuer of the OpenID Connect provider; empty where there is none.
+        oidc_client_id: Name of Lightbox at the provider.
+        oidc_client_secret: Secret of Lightbox at the provider; empty for a public client.
+        oidc_role_claim: Claim that names the role, such as "roles" or "realm_access.roles"; where
+            it is empty, administrators give roles.
+        oidc_default_role: Role of accounts that the provider gives none; "none" refuses them.
     """
 
     host: str = "127.0.0.1"
@@ -85,10 +97,17 @@ class Settings:
     device: str = "auto"
     open_browser: bool = True
     session_minutes: int = 480
-    idle_minutes: int = 60
+    idle_minutes: int = 15
     max_upload_mb: int = 1024
     secret_file: Path = Path(KEY_NAME)
     medsam: Path | None = None
+    public_url: str = ""
+    audit_days: int = 0
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: Secret = UNSTATED
+    oidc_role_claim: str = ""
+    oidc_default_role: str = "observer"
 
     @classmethod
     def load(
@@ -115,12 +134,19 @@ class Settings:
         above = {**variables, **given}
         stated = _from_file(_config_file(file, config, above))
         read = {name: _READERS[name](name, value) for name, value in {**stated, **above}.items()}
+        if ("oidc_issuer" in read) != ("oidc_client_id" in read):
+            raise InvalidInput("The settings oidc_issuer and oidc_client_id need each other.")
         return cls(**_completed(read))
 
     @property
     def is_loopback(self) -> bool:
         """True when only this machine can reach the server."""
         return self.host in LOOPBACK or self.host.startswith("127.")
+
+    @property
+    def has_provider(self) -> bool:
+        """True when people may sign in through an OpenID Connect provider."""
+        return bool(self.oidc_issuer and self.oidc_client_id)
 
     @property
     def max_upload_bytes(self) -> int:
@@ -243,6 +269,30 @@ def _url(name: str, value: object) -> Secret:
     return Secret(text)
 
 
+def _web(name: str, value: object) -> str:
+    """An address without query; plain http only where it stays on this machine."""
+    text = _text(name, value)
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)
+    if not is_safe or not host or parts.query or parts.fragment or "@" in parts.netloc:
+        raise InvalidInput(f"The setting {name} must be an address that begins with https://.")
+    return text
+
+
+def _secret(name: str, value: object) -> Secret:
+    return value if isinstance(value, Secret) else Secret(_text(name, value))
+
+
+def _given_role(name: str, value: object) -> str:
+    if value not in GIVEN_ROLES:
+        raise InvalidInput(f"The setting {name} must be one of {', '.join(GIVEN_ROLES)}.")
+    return str(value)
+
+
 def _boolean(name: str, value: object) -> bool:
     words = {"1": True, "true": True, "yes": True, "on": True}
     words |= {"0": False, "false": False, "no": False, "off": False}
@@ -275,4 +325,11 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "max_upload_mb": _whole(1, 1_000_000),
     "secret_file": _key_path,
     "medsam": _path,
+    "public_url": _web,
+    "audit_days": _whole(0, 36_525),
+    "oidc_issuer": _web,
+    "oidc_client_id": _text,
+    "oidc_client_secret": _secret,
+    "oidc_role_claim": _text,
+    "oidc_default_role": _given_role,
 }

@@ -2,7 +2,7 @@
 
 from app.auth.accounts import Accounts
 from app.auth.passwords import MINIMUM_LENGTH, RULE, Passwords
-from app.auth.records import Account, AccountStore, Login
+from app.auth.records import Account, AccountStore, Identity, Login, Standing
 from app.auth.roles import Role, User, check, requires
 from app.auth.throttle import Throttle
 from app.auth.tokens import form_token, is_form_token, new_token, token_digest
@@ -13,9 +13,11 @@ __all__ = [
     "Account",
     "AccountStore",
     "Accounts",
+    "Identity",
     "Login",
     "Passwords",
     "Role",
+    "Standing",
     "Throttle",
     "User",
     "check",

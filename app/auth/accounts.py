@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
-from app.auth.passwords import Passwords, check_rule
-from app.auth.records import Account, AccountStore, Login
+from app.auth.base import checked_name, normal_name, shown_name, user_of_account
+from app.auth.identities import Identities
+from app.auth.passwords import check_rule
+from app.auth.records import Account
 from app.auth.roles import Role, User, check, requires
-from app.auth.throttle import Throttle
-from app.auth.tokens import new_token, token_digest
-from app.errors import InvalidInput, NotAllowed, NotFound, StorageFailed
+from app.auth.sessions import Sessions
+from app.auth.tokens import token_digest
+from app.errors import InvalidInput, NotAllowed
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-RESERVED = frozenset({"reader", "operator", "unknown"})
-"""Names of the open demonstration's reader, of the command line, and of nobody."""
-DISPLAY_LENGTH = 100
 WRONG = "The name or the password is not right."
+NO_PASSWORD = "This account has no password here; change it where your organisation keeps it."
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Accounts:
-    """Accounts and logins over a store.
-
-    Args:
-        store: Where they are kept.
-        session_minutes: Longest life of a login, minutes.
-        idle_minutes: Life of a login that is not used, minutes.
-        passwords: Hashing; argon2id defaults when None.
-        throttle: Slows down guessing.
-        now: Clock, UTC.
-    """
-
-    def __init__(
-        self,
-        store: AccountStore,
-        *,
-        session_minutes: int = 480,
-        idle_minutes: int = 60,
-        passwords: Passwords | None = None,
-        throttle: Throttle | None = None,
-        now: Callable[[], datetime] = _now,
-    ) -> None:
-        self._store = store
-        self._life = timedelta(minutes=session_minutes)
-        self._idle = timedelta(minutes=idle_minutes)
-        self._passwords = passwords or Passwords()
-        self._throttle = throttle or Throttle()
-        self._now = now
+class Accounts(Sessions, Identities):
+    """Everything about accounts and logins; arguments as for `AccountsBase`."""
 
     def has_accounts(self) -> bool:
         """False until the first administrator is created."""
@@ -70,8 +34,8 @@ class Accounts:
         account = self._new(name, password, display, Role.ADMINISTRATOR, must_change=False)
         if not self._store.add_account(account, only_first=True):
             raise NotAllowed("The first administrator exists already; please sign in.")
-        self._store.record(account.name, "create account", account.name)
-        return _user(account)
+        self._note(account, "create account", account.name, to=account.role.value)
+        return user_of_account(account)
 
     @requires(Role.ADMINISTRATOR)
     def create_user(
@@ -85,8 +49,9 @@ class Accounts:
         account = self._new(name, password, display, role, must_change=True)
         if not self._store.add_account(account):
             raise InvalidInput("An account of this name exists already.")
-        self._store.record(check(user, Role.ADMINISTRATOR).name, "create account", account.name)
-        return _user(account)
+        who = check(user, Role.ADMINISTRATOR)
+        self._note(who, "create account", account.name, to=account.role.value)
+        return user_of_account(account)
 
     @requires(Role.ADMINISTRATOR)
     def accounts(self, user: User | None) -> list[Account]:
@@ -95,8 +60,8 @@ class Accounts:
 
     def user(self, name: str) -> User | None:
         """The active user of a login name that was authenticated before."""
-        account = self._store.account(_normal(name))
-        return _user(account) if account is not None and account.active else None
+        account = self._store.account(normal_name(name))
+        return user_of_account(account) if account is not None and account.active else None
 
     def authenticate(self, name: str, password: str, address: str) -> User:
         """The user of a name and password.
@@ -110,53 +75,21 @@ class Accounts:
             NotAllowed: They are not right, or too many attempts failed; which part was wrong
                 is not said.
         """
-        known = _normal(name)
+        known = normal_name(name)
         self._throttle.attempt(address, known)
         account = self._store.account(known)
         is_right = self._passwords.verify(account.password_hash if account else None, password)
         if account is None or not is_right or not account.active:
             # A name that is not known is not kept: it may be a password in the wrong field.
-            self._store.record(account.name if account else "unknown", "sign in", result="refused")
+            self._refused(account, address)
             raise NotAllowed(WRONG)
         self._throttle.succeeded(address, known)
         if self._passwords.is_outdated(account.password_hash):
             fresh = self._passwords.hash(password)
             self._store.set_password(known, fresh, must_change=account.must_change)
-        return _user(account)
+        return user_of_account(account)
 
-    def open_session(self, user: User) -> str:
-        """A new login; the token returned goes into the browser's cookie and nowhere else."""
-        token, now = new_token(), self._now()
-        self._store.add_login(Login(token_digest(token), user.name, now, now, now + self._life))
-        self._store.record(user.name, "sign in")
-        return token
-
-    def user_of_session(self, token: str | None) -> User | None:
-        """The signed-in user of a token; None when it is unknown, ended, idle or too old.
-
-        A disk that is full does not sign anybody out at once: the time of the request is then
-        not noted.
-        """
-        login = self._store.login(token_digest(token)) if token else None
-        now = self._now()
-        if login is None or login.revoked or now >= login.expires:
-            return None
-        if now - login.last_seen >= self._idle:
-            return None
-        account = self._store.account(login.account)
-        if account is None or not account.active:
-            return None
-        if now - login.last_seen >= min(timedelta(minutes=1), self._idle / 10):
-            with suppress(StorageFailed):
-                self._store.touch_login(login.digest, now)
-        return _user(account)
-
-    def close_session(self, token: str | None) -> None:
-        """Sign out; an unknown token is no error."""
-        if token:
-            self._store.revoke_login(token_digest(token))
-
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def change_password(
         self, user: User | None, old: str, new: str, *, address: str = "", token: str = ""
     ) -> None:
@@ -174,6 +107,8 @@ class Accounts:
             InvalidInput: The new password breaks the rule, or is the old one.
         """
         account = self._known(user.name if user else "")
+        if not account.password_hash:
+            raise NotAllowed(NO_PASSWORD)
         self._throttle.attempt(address, account.name)
         if not self._passwords.verify(account.password_hash, old):
             raise NotAllowed("The present password is not right.")
@@ -181,7 +116,7 @@ class Accounts:
         if new == old:
             raise InvalidInput("The new password must differ from the present one.")
         self._replace(account.name, new, must_change=False)
-        self._store.record(account.name, "change password", account.name)
+        self._note(account, "change password", account.name, client=address)
         self._store.revoke_logins(account.name, but=token_digest(token) if token else "")
 
     @requires(Role.ADMINISTRATOR)
@@ -195,7 +130,21 @@ class Accounts:
         account = self._known(name)
         self._replace(account.name, password, must_change=True)
         self._store.revoke_logins(account.name)
-        self._store.record(check(user, Role.ADMINISTRATOR).name, "set password", account.name)
+        self._note(check(user, Role.ADMINISTRATOR), "set password", account.name)
+
+    @requires(Role.ADMINISTRATOR)
+    def change_role(self, user: User | None, name: str, role: Role) -> None:
+        """Give another role, from the next request on; what the account has done stays.
+
+        Raises:
+            NotFound: There is no such account.
+            InvalidInput: It is the last active administrator.
+        """
+        account, wanted = self._known(name), Role(role)
+        if not self._store.set_role(account.name, wanted):
+            raise InvalidInput("The last administrator must stay one.")
+        who, before = check(user, Role.ADMINISTRATOR), account.role.value
+        self._note(who, "change role", account.name, before=before, to=wanted.value)
 
     @requires(Role.ADMINISTRATOR)
     def deactivate(self, user: User | None, name: str) -> None:
@@ -209,43 +158,23 @@ class Accounts:
         if not self._store.deactivate_account(account.name):
             raise InvalidInput("The last administrator cannot be deactivated.")
         self._store.revoke_logins(account.name)
-        self._store.record(check(user, Role.ADMINISTRATOR).name, "deactivate", account.name)
+        self._note(check(user, Role.ADMINISTRATOR), "deactivate", account.name)
 
     def _new(
         self, name: str, password: str, display: str, role: Role, *, must_change: bool
     ) -> Account:
-        known = _checked_name(name)
-        shown = " ".join(display.split())[:DISPLAY_LENGTH] or known
+        known = checked_name(name)
+        shown = shown_name(display, known)
         check_rule(password, known)
         hashed = self._passwords.hash(password)
         return Account(known, shown, Role(role), hashed, True, self._now(), must_change)
 
+    def _refused(self, account: Account | None, address: str) -> None:
+        if account is not None:
+            self._note(account, "sign in", result="refused", client=address)
+        else:
+            self._store.record("unknown", "sign in", result="refused", client=address)
+
     def _replace(self, name: str, password: str, *, must_change: bool) -> None:
         check_rule(password, name)
         self._store.set_password(name, self._passwords.hash(password), must_change=must_change)
-
-    def _known(self, name: str) -> Account:
-        account = self._store.account(_normal(name))
-        if account is None:
-            raise NotFound("There is no account of this name.")
-        return account
-
-
-def _normal(name: str) -> str:
-    """One form of a name: compatible characters, lower case, no space around; 63 at most."""
-    return unicodedata.normalize("NFKC", name[:256]).strip().lower()[:63]
-
-
-def _checked_name(name: str) -> str:
-    known = unicodedata.normalize("NFKC", name[:256]).strip().lower()
-    if known in RESERVED:
-        raise InvalidInput("This name is kept for Lightbox itself; choose another.")
-    if not NAME.fullmatch(known):
-        raise InvalidInput(
-            "An account's name has 1 to 63 letters a to z, digits, dots, hyphens or underscores."
-        )
-    return known
-
-
-def _user(account: Account) -> User:
-    return User(account.name, account.display, account.role, account.must_change)

@@ -30,12 +30,16 @@ class Passwords:
         return self._hasher.hash(_normal(password))
 
     def verify(self, stored: str | None, password: str) -> bool:
-        """True when the password is the one hashed; a None hash is never right, but as slow."""
+        """True when the password is the one hashed.
+
+        Without a hash, as for an unknown name or an account of an identity provider, no password
+        is right, but it takes as long.
+        """
         try:
             matches = self._hasher.verify(stored or self._dummy, _normal(password))
         except (VerificationError, InvalidHashError):
             return False
-        return matches and stored is not None
+        return matches and bool(stored)
 
     def is_outdated(self, stored: str) -> bool:
         """True when the hash was made with other parameters than today's."""

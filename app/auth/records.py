@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from app.auth.roles import Role
+from app.auth.roles import Role, User
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Account:
         active: False once deactivated; accounts are not removed, since ratings name them.
         created: Time, UTC.
         must_change: True when the password was set by somebody else.
+        subject: Issuer and name at an identity provider, with a space between; None for none.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Account:
     active: bool
     created: datetime
     must_change: bool = False
+    subject: str | None = None
 
     def __repr__(self) -> str:
         return f"Account(name={self.name!r}, role={self.role.value!r}, active={self.active})"
@@ -46,6 +49,7 @@ class Login:
         last_seen: Time of the last request, UTC; kept to about a minute.
         expires: Absolute end, UTC.
         revoked: True once signed out, or ended by an administrator.
+        locked: True while its screen is locked.
     """
 
     digest: str
@@ -54,6 +58,54 @@ class Login:
     last_seen: datetime
     expires: datetime
     revoked: bool = False
+    locked: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A login that has not ended, as its own browser may know it.
+
+    Args:
+        user: Whose login it is.
+        digest: SHA-256 of its token.
+        locked: True while its screen is locked.
+        idle_left_s: Seconds until it ends unless it is used.
+        absolute_left_s: Seconds until it ends in any case.
+        idle_s: How long it may be unused, seconds.
+        has_password: False when its account signs in through an identity provider only.
+    """
+
+    user: User
+    digest: str
+    locked: bool
+    idle_left_s: float
+    absolute_left_s: float
+    idle_s: float
+    has_password: bool
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Somebody as an identity provider knows them.
+
+    Args:
+        issuer: The provider.
+        subject: Name that the provider never gives to anybody else.
+        name: Name for signing in elsewhere, or e-mail address; may be empty.
+        display: Name for people; may be empty.
+        role: Role that the provider states; None for none.
+    """
+
+    issuer: str
+    subject: str
+    name: str
+    display: str
+    role: Role | None = None
+
+    @property
+    def key(self) -> str:
+        """What an account keeps of it."""
+        return f"{self.issuer} {self.subject}"
 
 
 class AccountStore(Protocol):
@@ -74,6 +126,15 @@ class AccountStore(Protocol):
     def set_password(self, name: str, password_hash: str, *, must_change: bool) -> None:
         """Replace the password hash."""
 
+    def set_role(self, name: str, role: Role) -> bool:
+        """Change the role; False when it is the last active administrator."""
+
+    def account_of_subject(self, subject: str) -> Account | None:
+        """The account of somebody at an identity provider, or None."""
+
+    def set_subject(self, name: str, subject: str) -> bool:
+        """Tie an account to an identity; False when another account has it."""
+
     def deactivate_account(self, name: str) -> bool:
         """Deactivate; False when it is the last active administrator."""
 
@@ -86,10 +147,23 @@ class AccountStore(Protocol):
     def touch_login(self, digest: str, seen: datetime) -> None:
         """Note the time of a request."""
 
+    def lock_login(self, digest: str, *, locked: bool) -> None:
+        """Lock or unlock the screen of one login."""
+
     def revoke_login(self, digest: str) -> None:
         """End one login."""
 
-    def record(self, who: str, action: str, object: str = "", *, result: str = "ok") -> object:
+    def record(
+        self,
+        who: str,
+        action: str,
+        object: str = "",
+        detail: Mapping[str, str | int | float | bool | None] | None = None,
+        result: str = "ok",
+        *,
+        role: str = "",
+        client: str = "",
+    ) -> object:
         """Append a row to the audit trail."""
 
     def revoke_logins(self, account: str, *, but: str = "") -> None:

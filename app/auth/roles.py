@@ -16,9 +16,15 @@ S = TypeVar("S")
 
 
 class Role(StrEnum):
-    """What a user may do; a higher role may do all that a lower one may."""
+    """What a user may do; a higher role may do all that a lower one may.
 
+    An observer looks at shared cases and changes nothing; a reader uploads, rates and reports; an
+    organiser runs reader studies; an administrator looks after accounts, models and the trail.
+    """
+
+    OBSERVER = "observer"
     READER = "reader"
+    ORGANISER = "organiser"
     ADMINISTRATOR = "administrator"
 
     @property

@@ -40,7 +40,7 @@ def run(
         methods: Registry names, or "all" or "fast". target: Class to explain.
         model: Name of a card, or the path of one.
         device: "auto", "cpu" or "cuda".
-        formats: How the maps are written: npz, png, nifti or dicom.
+        formats: How the maps are written; names from `engine.export.FORMATS`.
         scores: Whether the maps are measured; takes longer than the maps themselves.
         settings: "method.setting=value" each.
         names: Whether the lines on the terminal tell the file names too; nothing else does.

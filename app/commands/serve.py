@@ -56,14 +56,15 @@ def _serve(services: Services, settings: Settings, opener: Callable[[str], objec
     from app.web.server import MountSpec, create_app, prepare_gradio, serve
 
     prepare_gradio(settings)  # before the pages import Gradio
-    from app.ui import admin, clinic, theme
+    from app.ui import admin, clinic, study, theme
 
     looks = {"css": theme.page_css(), "js": theme.SCRIPT, "theme": theme.theme()}
     app = create_app(
         services,
         (
-            MountSpec("/app", clinic.build(services), Role.READER, **looks),
+            MountSpec("/app", clinic.build(services), Role.OBSERVER, **looks),
             MountSpec("/admin", admin.build(services), Role.ADMINISTRATOR, **looks),
+            MountSpec("/study", study.build(services), Role.ORGANISER, **looks),
         ),
     )
 

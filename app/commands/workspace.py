@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from app.errors import StorageFailed
+from app.errors import InvalidInput, StorageFailed
 from app.services import OPERATOR, Services
 from app.settings import Settings
 
@@ -23,10 +23,28 @@ def opened(flags: Mapping[str, object]) -> Iterator[Services]:
         services.close()
 
 
-def report_to(out: Path, case: str, target: str | None, flags: Mapping[str, object]) -> None:
-    """Write the PDF of a case."""
+FORMS = ("pdf", "json", "dicom-pdf", "dicom-sr")
+
+
+def report_to(
+    out: Path, case: str, target: str | None, flags: Mapping[str, object], form: str = "pdf"
+) -> None:
+    """Write the report of a case in one of `FORMS`.
+
+    Raises:
+        InvalidInput: There is no such form.
+    """
+    if form not in FORMS:
+        raise InvalidInput(f"A report is written as one of {', '.join(FORMS)}.")
     with opened(flags) as services:
-        _write(out, services.reports.case_pdf(OPERATOR, case, target).data)
+        reports = services.reports
+        make = {
+            "pdf": reports.case_pdf,
+            "json": reports.case_json,
+            "dicom-pdf": reports.case_dicom,
+            "dicom-sr": reports.case_sr,
+        }[form]
+        _write(out, make(OPERATOR, case, target).data)
     typer.echo("Report written.")
 
 

@@ -16,10 +16,13 @@ from app.services.layers import Layer
 from app.services.models import Models
 from app.services.probe import Probes
 from app.services.ratings import Agreement, Ratings
+from app.services.reading import ReadingRoom
 from app.services.registry import Registry
 from app.services.reporting import Reporting
 from app.services.review import Review, Reviews
 from app.services.runs import Runs
+from app.services.studies import Studies
+from app.services.study_analysis import StudyAnalysis
 from app.services.training import Training
 from app.settings import Settings
 from app.store import Store
@@ -54,6 +57,9 @@ class Services:
         self.training = Training(context)
         self.adaptation = Adaptation(context)
         self.registry = Registry(context)
+        self.studies = Studies(context)
+        self.reading = ReadingRoom(context, self.cases)
+        self.study_analysis = StudyAnalysis(context)
 
     @classmethod
     def open(cls, settings: Settings, *, demonstration: bool) -> Services:

@@ -42,7 +42,7 @@ class Benchmarks:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def models(self, user: User | None) -> tuple[tuple[str, str], ...]:
         """Title and name of every model card, the active one first.
 
@@ -53,7 +53,7 @@ class Benchmarks:
         cards = sorted(models.cards(), key=lambda card: (card.name != models.active, card.title))
         return tuple((f"{card.title}, version {card.version}", card.name) for card in cards)
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def trust(self, user: User | None, model: str | None = None) -> Trust:
         """What is known of the methods on a model; the active one when None.
 

@@ -29,10 +29,10 @@ class Cases:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def worklist(self, user: User | None) -> list[dict[str, Any]]:
         """Lines of the worklist, newest first, as the page draws them."""
-        who = check(user, Role.READER)
+        who = check(user, Role.OBSERVER)
         rows = self._context.store.case_summaries(
             who.name, everything=who.role is Role.ADMINISTRATOR
         )
@@ -51,12 +51,12 @@ class Cases:
             for row in rows
         ]
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def neighbour(self, user: User | None, case_id: str, step: int) -> str | None:
         """The case `step` places further down the worklist, or None at its ends."""
         return self._neighbours(user, case_id, (step,))[0]
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def neighbours(self, user: User | None, case_id: str) -> dict[str, str | None]:
         """The cases before and after one in the worklist, by "previous" and "next"."""
         previous, following = self._neighbours(user, case_id, (-1, 1))
@@ -71,17 +71,24 @@ class Cases:
         places = [ids.index(case_id) + step for step in steps]
         return [ids[place] if 0 <= place < len(ids) else None for place in places]
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def layer(self, user: User | None, case_id: str, position: int, frame: int) -> Layer:
         """One frame as the viewer fetches it: uint16 codes, or RGB bytes.
 
         Raises:
             NotFound: No such case, image or frame, or not the user's.
         """
-        context = self._context
-        context.require_sight(check(user, Role.READER), case_id)
+        self._context.require_sight(check(user, Role.OBSERVER), case_id)
+        return self.pixels(case_id, position, frame)
+
+    def pixels(self, case_id: str, position: int, frame: int) -> Layer:
+        """As `layer`, for services that have checked by themselves who may see the case.
+
+        Raises:
+            NotFound: No such case, image or frame.
+        """
         key = ("base", case_id, position, frame)
-        found: Layer = context.memory.get(
+        found: Layer = self._context.memory.get(
             key, lambda: self._layer(case_id, position, frame), lambda made: len(made.data)
         )
         return found
@@ -103,14 +110,14 @@ class Cases:
         )
         return found
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def thumbnail(self, user: User | None, case_id: str) -> Layer:
         """PNG of the worklist.
 
         Raises:
             NotFound: No such case, not the user's, or it has none.
         """
-        self._context.require_sight(check(user, Role.READER), case_id)
+        self._context.require_sight(check(user, Role.OBSERVER), case_id)
         data = self._context.store.thumbnail(case_id)
         if data is None:
             raise NotFound("The case has no thumbnail.")

@@ -73,4 +73,4 @@ class Context:
 
     def record(self, user: User, action: str, case_id: str = "", **detail: str | int) -> None:
         """Write a row of the audit trail."""
-        self.store.record(user.name, action, case_id, detail)
+        self.store.record(user.name, action, case_id, detail, role=user.role.value)

@@ -43,7 +43,7 @@ class Evidence:
         self._pictures = Pictures(context, self._tables)
         self._watch = Watch(context.jobs)
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def open(self, user: User | None, case_id: str, target: str | None = None) -> dict[str, Any]:
         """Value of the panel; all quick methods that are missing are computed in one pass first.
 
@@ -57,7 +57,7 @@ class Evidence:
         self._context.record(who, "evidence", case_id)
         return self._value(who, case_id, target, self._workshop.complete)
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def panel(self, user: User | None, case_id: str, target: str | None = None) -> dict[str, Any]:
         """Value of the panel, so far as it is stored; never runs the model.
 
@@ -153,7 +153,7 @@ class Evidence:
 
         return self._examine(who, this, "sanity", "randomise", rows, work)
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def picture(self, user: User | None, case_id: str, image: int) -> Layer:
         """The image without heat, as a tile.
 
@@ -163,14 +163,14 @@ class Evidence:
         self._seen(user, case_id)
         return self._pictures.picture(self._context.store.case(case_id), image)
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def tile(self, user: User | None, explanation: str, n: int, look: Look) -> Layer:
         """The image under one stored map.
 
         Raises:
             NotFound: There is no such map, or its case is not the user's.
         """
-        who, context = check(user, Role.READER), self._context
+        who, context = check(user, Role.OBSERVER), self._context
         row = context.store.explanation_row(_number(explanation, "There is no such explanation."))
         try:
             context.require_sight(who, row.case)
@@ -178,7 +178,7 @@ class Evidence:
             raise NotFound("There is no such explanation.") from None
         return self._pictures.tile(row, n, look)
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def consensus(
         self, user: User | None, case_id: str, image: int, target: str | None, look: Look
     ) -> Layer:
@@ -191,7 +191,7 @@ class Evidence:
         this = self._about(case_id, target)
         return self._pictures.consensus(this, self._shown(who, this), image, look)
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def sanity(self, user: User | None, number: str, method: str, stage: int) -> Layer:
         """The image under a map of the test against random weights.
 
@@ -202,7 +202,7 @@ class Evidence:
         Raises:
             NotFound: There is no such map, or its case is not the user's.
         """
-        who, absent = check(user, Role.READER), "There is no such evidence."
+        who, absent = check(user, Role.OBSERVER), "There is no such evidence."
         row, content = self._content(_number(number, absent))
         try:
             self._context.require_sight(who, row.case)
@@ -214,7 +214,7 @@ class Evidence:
         return self._pictures.stage(row, stage, maps[stage])
 
     def _seen(self, user: User | None, case_id: str) -> User:
-        who = check(user, Role.READER)
+        who = check(user, Role.OBSERVER)
         self._context.require_sight(who, case_id)
         return who
 

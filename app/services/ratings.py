@@ -58,7 +58,7 @@ class Ratings:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def form(
         self,
         user: User | None,
@@ -74,7 +74,7 @@ class Ratings:
             weights: Digest of the weights whose maps are on the screen, empty where there are no
                 maps; the active ones when None.
         """
-        who = check(user, Role.READER)
+        who = check(user, Role.OBSERVER)
         self._context.require_sight(who, case_id)
         weights_digest, methods = self._made(case_id, target, method, weights)
         mine = [
@@ -98,6 +98,7 @@ class Ratings:
             "answers": {rating.question: _answer(rating) for rating in shown},
             "history": {rating.question: rating.revision for rating in shown},
             "progress": {"rated": len({rating.case for rating in mine}), "cases": len(cases)},
+            "read_only": not who.role.covers(Role.READER),
             "error": "",
         }
 
@@ -177,7 +178,7 @@ class Ratings:
         context.record(who, "rate", case, question=question, revision=rating.revision)
         return rating
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def agreement(
         self, user: User | None, method: str | None = None, *, only: str | None = None
     ) -> tuple[Agreement, ...]:
@@ -187,7 +188,7 @@ class Ratings:
             method: Keep ratings of one explanation method; all when None.
             only: Keep one question.
         """
-        who = check(user, Role.READER)
+        who = check(user, Role.OBSERVER)
         visible = {row.id for row in self._context.store.case_summaries(
             who.name, everything=who.role is Role.ADMINISTRATOR
         )}  # fmt: skip

@@ -69,7 +69,7 @@ class Reviews:
         self._context = context
         self._cases = cases
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def open(
         self,
         user: User | None,
@@ -87,7 +87,7 @@ class Reviews:
         Raises:
             NotFound: There is no such case, or it is not the user's.
         """
-        who = check(user, Role.READER)
+        who = check(user, Role.OBSERVER)
         context = self._context
         context.require_sight(who, case_id)
         case = context.store.case(case_id)
@@ -100,7 +100,7 @@ class Reviews:
             problem = str(error)
         return self._review(case, card, result, problem, method)
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def preview(
         self,
         user: User | None,
@@ -120,7 +120,7 @@ class Reviews:
         Raises:
             NotFound: There is no such case, or it is not the user's.
         """
-        who, context = check(user, Role.READER), self._context
+        who, context = check(user, Role.OBSERVER), self._context
         context.require_sight(who, case_id)
         case = context.store.case(case_id)
         context.record(who, "prefetch", case_id)
@@ -191,7 +191,7 @@ class Reviews:
         wanted = target or analysis.prediction.leading
         return Result(analysis.prediction, wanted, tuple(rows), dict(analysis.refused))
 
-    @requires(Role.READER)
+    @requires(Role.OBSERVER)
     def heat(self, user: User | None, explanation: str, n: int) -> Layer:
         """One heat map as uint16 codes over its range.
 
@@ -201,7 +201,7 @@ class Reviews:
         Raises:
             NotFound: There is no such map, or its case is not the user's.
         """
-        who, context = check(user, Role.READER), self._context
+        who, context = check(user, Role.OBSERVER), self._context
         if not explanation.isascii() or not explanation.isdigit() or len(explanation) > 18:
             raise NotFound("There is no such explanation.")
         explanation_id = int(explanation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from app.auth import Account, Login, Role
 from app.store.database import Database, plain, serialise
@@ -25,7 +26,10 @@ class AccountRows(Database):
             serialise(session)
             taken = select(UserRow.name).limit(1)
             if not only_first:
-                taken = taken.where(UserRow.name == account.name)
+                same = UserRow.name == account.name
+                if account.subject is not None:
+                    same = same | (UserRow.subject == account.subject)
+                taken = taken.where(same)
             if session.scalar(taken) is not None:
                 return False
             session.add(
@@ -37,6 +41,7 @@ class AccountRows(Database):
                     active=account.active,
                     created=account.created,
                     must_change=account.must_change,
+                    subject=account.subject,
                 )
             )
         return True
@@ -58,19 +63,38 @@ class AccountRows(Database):
         with self._writing() as session:
             session.execute(changed.values(password_hash=password_hash, must_change=must_change))
 
-    def deactivate_account(self, name: str) -> bool:
-        """Deactivate; False when it is the last active administrator."""
-        others = select(func.count()).where(
-            UserRow.active.is_(True),
-            UserRow.role == Role.ADMINISTRATOR.value,
-            UserRow.name != name,
-        )
+    def account_of_subject(self, subject: str) -> Account | None:
+        """The account of somebody at an identity provider, or None."""
+        with self._reading() as session:
+            row = session.scalar(select(UserRow).where(UserRow.subject == plain(subject)))
+            return None if row is None else _account(row)
+
+    def set_subject(self, name: str, subject: str) -> bool:
+        """Tie an account to an identity; False when another account has it."""
         with self._writing() as session:
             serialise(session)
-            if not session.scalar(others):
-                row = session.get(UserRow, name)
-                if row is not None and row.role == Role.ADMINISTRATOR.value:
-                    return False
+            owner = session.scalar(select(UserRow.name).where(UserRow.subject == plain(subject)))
+            if owner not in (None, name):
+                return False
+            changed = update(UserRow).where(UserRow.name == name)
+            session.execute(changed.values(subject=plain(subject)))
+        return True
+
+    def set_role(self, name: str, role: Role) -> bool:
+        """Change the role; False when it is the last active administrator."""
+        with self._writing() as session:
+            serialise(session)
+            if role is not Role.ADMINISTRATOR and _is_last_administrator(session, name):
+                return False
+            session.execute(update(UserRow).where(UserRow.name == name).values(role=role.value))
+        return True
+
+    def deactivate_account(self, name: str) -> bool:
+        """Deactivate; False when it is the last active administrator."""
+        with self._writing() as session:
+            serialise(session)
+            if _is_last_administrator(session, name):
+                return False
             session.execute(update(UserRow).where(UserRow.name == name).values(active=False))
         return True
 
@@ -85,6 +109,7 @@ class AccountRows(Database):
                     last_seen=login.last_seen,
                     expires=login.expires,
                     revoked=login.revoked,
+                    locked=login.locked,
                 )
             )
 
@@ -95,7 +120,13 @@ class AccountRows(Database):
             if row is None:
                 return None
             return Login(
-                row.digest, row.account, row.created, row.last_seen, row.expires, row.revoked
+                digest=row.digest,
+                account=row.account,
+                created=row.created,
+                last_seen=row.last_seen,
+                expires=row.expires,
+                revoked=row.revoked,
+                locked=row.locked,
             )
 
     def touch_login(self, digest: str, seen: datetime) -> None:
@@ -103,6 +134,12 @@ class AccountRows(Database):
         with self._writing() as session:
             changed = update(LoginRow).where(LoginRow.digest == digest)
             session.execute(changed.values(last_seen=seen))
+
+    def lock_login(self, digest: str, *, locked: bool) -> None:
+        """Lock or unlock the screen of one login."""
+        with self._writing() as session:
+            changed = update(LoginRow).where(LoginRow.digest == digest)
+            session.execute(changed.values(locked=locked))
 
     def revoke_login(self, digest: str) -> None:
         """End one login."""
@@ -126,4 +163,17 @@ def _account(row: UserRow) -> Account:
         active=row.active,
         created=row.created,
         must_change=row.must_change,
+        subject=row.subject,
     )
+
+
+def _is_last_administrator(session: Session, name: str) -> bool:
+    """True when no other active account is an administrator, and this one is."""
+    others = select(func.count()).where(
+        UserRow.active.is_(True),
+        UserRow.role == Role.ADMINISTRATOR.value,
+        UserRow.name != name,
+    )
+    row = session.get(UserRow, name)
+    is_one = row is not None and row.role == Role.ADMINISTRATOR.value
+    return is_one and not session.scalar(others)

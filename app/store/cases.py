@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from app.errors import InvalidInput, NotFound
@@ -18,6 +18,7 @@ from app.store.arrays import Array, claim_folder, draft_folder, smallest_exact, 
 from app.store.convert import box_of, box_values, image_of, image_row
 from app.store.database import json_text, plain, serialise
 from app.store.rows import CaseStatus, CaseSummary
+from app.store.study_sight import is_read_blind
 from app.store.tables import CaseRow, ExplanationRecord, ImageRow, RatingRow, TruthRow
 from app.store.workspace import Workspace
 from engine.records import Case, Image, Modality, Truth
@@ -277,7 +278,8 @@ def _image_at(row: CaseRow, position: int) -> ImageRow:
 
 
 def _seen_by(viewer: str) -> ColumnElement[bool]:
-    return or_(CaseRow.shared.is_(True), CaseRow.owner == viewer)
+    """Shared and own cases, but for those that the viewer reads blind in an open study."""
+    return and_(or_(CaseRow.shared.is_(True), CaseRow.owner == viewer), ~is_read_blind(viewer))
 
 
 def _statuses(session: Session, viewer: str | None) -> defaultdict[str, CaseStatus]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
-from app.errors import InvalidInput
+from app.errors import InvalidInput, StorageFailed
 from app.settings import Secret
-from app.store.failures import translated
+from app.store.failures import BUSY, translated
 from app.store.migrate import upgrade
 
 BUSY_MS = 5000
+QUEUE_SECONDS = 30.0
 WRITES = "lightbox_writes"
 WRITE_LOCK = 0x1B0C5
 
@@ -41,6 +43,7 @@ class Database:
     def __init__(self, url: str | Secret, *, busy_ms: int = BUSY_MS) -> None:
         self._database = _connectable(_parsed(url), busy_ms)
         self._writers = self._database.execution_options(**{WRITES: True})
+        self._queue = Lock() if self._database.dialect.name == "sqlite" else None
         try:
             with translated():
                 upgrade(self._database, self._writers)
@@ -63,10 +66,38 @@ class Database:
         """A session whose changes are kept together, or, after an error, not at all."""
         with (
             translated(),
+            self._turn(),
             Session(self._writers, expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One writer at a time within this process, where the database takes one anyway (SQLite).
+
+        SQLite itself lets waiting writers try again and again, in no order: of fifty at once some
+        would come too late.
+        """
+        if self._queue is None:
+            yield
+            return
+        if not self._queue.acquire(timeout=QUEUE_SECONDS):
+            raise StorageFailed(BUSY)
+        try:
+            yield
+        finally:
+            self._queue.release()
+
+
+def has_file(url: str | Secret) -> bool:
+    """False when the URL names a SQLite file that does not exist; opening it would make it.
+
+    Raises:
+        InvalidInput: The URL is not one.
+    """
+    parsed = _parsed(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").is_file()
 
 
 def serialise(session: Session) -> None:
@@ -148,7 +179,7 @@ def _prepare_sqlite(database: Engine, busy_ms: int) -> None:
     @event.listens_for(database, "connect")
     def connect(connection: Any, record: object) -> None:
         connection.isolation_level = None
-        for pragma in ("foreign_keys = ON", "synchronous = NORMAL", f"busy_timeout = {busy_ms}"):
+        for pragma in ("foreign_keys = ON", "synchronous = FULL", f"busy_timeout = {busy_ms}"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(database, "begin")

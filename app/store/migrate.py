@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SCRIPTS = Path(__file__).parent / "migrations"
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 MIGRATION_LOCK = 0x1B0C4
 PATIENCE_SECONDS = 5.0
 NEWER = "This database was written by a newer version of Lightbox; please install that version."

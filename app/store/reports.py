@@ -15,7 +15,15 @@ from app.store.tables import CaseRow, ReportRow
 class Reports(Database):
     """Keeps which report was made of which case, by whom, and with which digest."""
 
-    def keep_report(self, *, case: str, report_id: str, digest: str, maker: str) -> ReportInfo:
+    def keep_report(
+        self,
+        *,
+        case: str,
+        report_id: str,
+        digest: str,
+        maker: str,
+        created: datetime | None = None,
+    ) -> ReportInfo:
         """Note a PDF.
 
         Args:
@@ -23,6 +31,7 @@ class Reports(Database):
             report_id: Number printed on the report, unique.
             digest: SHA-256 of the PDF, hexadecimal.
             maker: Who made it.
+            created: Time printed on it; now when None.
 
         Raises:
             NotFound: There is no such case.
@@ -39,7 +48,7 @@ class Reports(Database):
                 report_id=report_id,
                 digest=digest,
                 maker=maker,
-                created=datetime.now(UTC),
+                created=created or datetime.now(UTC),
             )
             session.add(row)
             session.flush()

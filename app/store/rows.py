@@ -123,6 +123,9 @@ class AuditEntry:
         detail: Plain values without identifiers.
         result: "ok", or how it failed.
         digest: SHA-256 over this row and the digest before it.
+        role: Role of the account at that time, where it was noted.
+        client: Network address of the browser, where it was noted.
+        previous: Digest of the row before, on which this one builds.
     """
 
     position: int
@@ -133,3 +136,6 @@ class AuditEntry:
     detail: Mapping[str, Any]
     result: str
     digest: str
+    role: str = ""
+    client: str = ""
+    previous: str = ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
+from app.errors import NotFound
 from app.settings import DATABASE_NAME, Secret, Settings
 from app.store.accounts import AccountRows
 from app.store.audit import AuditTrail
 from app.store.cases import Cases
-from app.store.database import BUSY_MS
+from app.store.database import BUSY_MS, has_file
 from app.store.datasets import DatasetRows
 from app.store.evidence import EvidenceRows
 from app.store.models import ModelRows
@@ -17,6 +18,9 @@ from app.store.ratings import Ratings
 from app.store.reports import Reports
 from app.store.results import Results
 from app.store.runs import RunRows
+from app.store.studies import Studies
+from app.store.study_answers import StudyAnswers
+from app.store.study_outcomes import StudyOutcomes
 
 
 class Store(
@@ -29,6 +33,9 @@ class Store(
     DatasetRows,
     ModelRows,
     AccountRows,
+    Studies,
+    StudyAnswers,
+    StudyOutcomes,
     AuditTrail,
 ):
     """Records in, records out; each call is one transaction. Safe to share between threads.
@@ -53,6 +60,17 @@ class Store(
     def open(cls, settings: Settings) -> Store:
         """The store of these settings; as the constructor."""
         return cls(settings.workspace, settings.database)
+
+    @classmethod
+    def existing(cls, settings: Settings) -> Store:
+        """The store of these settings, which is not made where there is none.
+
+        Raises:
+            NotFound: There is no database; else as the constructor.
+        """
+        if not has_file(settings.database):
+            raise NotFound("There is no Lightbox database in this place.")
+        return cls.open(settings)
 
     def __enter__(self) -> Store:
         return self

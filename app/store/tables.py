@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -270,6 +271,9 @@ class UserRow(Base):
     active: Mapped[bool]
     created: Mapped[datetime]
     must_change: Mapped[bool]
+    subject: Mapped[str | None] = mapped_column(String(512))
+
+    __table_args__ = (Index("ix_users_subject", "subject", unique=True),)
 
 
 class LoginRow(Base):
@@ -283,6 +287,7 @@ class LoginRow(Base):
     last_seen: Mapped[datetime]
     expires: Mapped[datetime]
     revoked: Mapped[bool]
+    locked: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class ReportRow(Base):
@@ -310,5 +315,7 @@ class AuditRow(Base):
     object: Mapped[str] = mapped_column(String(128))
     detail: Mapped[str] = mapped_column(Text)
     result: Mapped[str] = mapped_column(String(32))
+    role: Mapped[str] = mapped_column(String(16), default="", server_default="")
+    client: Mapped[str] = mapped_column(String(64), default="", server_default="")
     previous: Mapped[str] = mapped_column(String(64))
     digest: Mapped[str] = mapped_column(String(64))

@@ -36,4 +36,6 @@ def header_value(services: Services, user: User) -> dict[str, Any]:
         "user": user.display or user.name,
         "open": services.guest() is not None,
         "administrator": user.role is Role.ADMINISTRATOR,
+        "organiser": user.role.covers(Role.ORGANISER),
+        "reader": user.role.covers(Role.READER) and services.guest() is None,
     }

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 Handler = Callable[..., Any]
 
 
-def guarded(services: Services, role: Role = Role.READER) -> Callable[[Handler], Handler]:
+def guarded(services: Services, role: Role = Role.OBSERVER) -> Callable[[Handler], Handler]:
     """Turn `handler(user, *inputs)` into a Gradio handler that checks the user on every call.
 
     Errors meant for users become a notice and leave the page as it is; anything else is logged
@@ -28,7 +28,8 @@ def guarded(services: Services, role: Role = Role.READER) -> Callable[[Handler],
     what is unguarded.
 
     Args:
-        services: Knows the users. role: The least role.
+        services: Knows the users. role: The least role; the services ask for more where more
+            is needed.
     """
 
     def guard(handler: Handler) -> Handler:

@@ -18,6 +18,9 @@ body, gradio-app { background: #0f1114 !important; }
 .tabitem { padding: 8px 14px !important; border: 0 !important; }
 .tab-wrapper { padding-left: 10px !important; }
 #lb-tabs .row { gap: 10px !important; }
+.lbs-plot { border-color: #2e3238 !important; }
+.lbs-words { padding: 0 6px !important; }
+.lbs-words, .lbs-words * { color: #b3b8bf !important; font-size: 12px !important; }
 .lb-stays { position: sticky; top: 4px; align-self: flex-start; }
 footer { display: none !important; }
 @media print { footer, button { display: none !important; } }

@@ -5,22 +5,22 @@ Pure ASGI, so that long event streams pass through unbuffered.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from urllib.parse import quote
 
 from anyio import to_thread
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth import Role, User
 from app.web import surface
 from app.web.exchange import BodyTooLarge, Exchange
 from app.web.failures import failed, is_navigation, refusal
+from app.web.lock import Locks
 from app.web.origins import KnownHosts, is_own
 from app.web.ports import Services
-from app.web.session import USER, token_of, user_of
+from app.web.session import USER, once_more, token_of, user_of
 
 EVENT_BYTES = 2_000_000
 UPLOAD = "/upload"
@@ -31,7 +31,11 @@ FOREIGN = "This request comes from another web page, so it was refused."
 NOTHING = "There is nothing at this address."
 SIGN_IN = "Please sign in first."
 CHANGE = "Please change your password first."
-ADMINISTRATORS = "Only administrators may open this page."
+PAGES = (
+    ("/admin", Role.ADMINISTRATOR, "Only administrators may open this page."),
+    ("/study", Role.ORGANISER, "Only organisers of reader studies may open this page."),
+)
+"""Pages that need more than to be signed in; the pages and services check again."""
 TOO_LARGE = "This is larger than Lightbox accepts at once."
 TOO_MUCH = "The upload is larger than {} MB; please send less."
 
@@ -51,6 +55,7 @@ class Gate:
         self._app = app
         self._services = services
         self._hosts = KnownHosts(services.settings, hosts)
+        self._locks = Locks(services)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; lifespan messages pass, web sockets are not spoken."""
@@ -98,7 +103,7 @@ class Gate:
             return refusal(scope, 403, FOREIGN)
         if not surface.is_open(scope["method"], path):
             return refusal(scope, 404, NOTHING)
-        if surface.is_asset(path):
+        if surface.is_asset(path) or surface.is_keeper(path):
             return None
         user = await to_thread.run_sync(user_of, scope, self._services)
         scope[USER] = user
@@ -106,15 +111,26 @@ class Gate:
         if surface.is_door(path):
             return None
         if user is None:
-            return await self._sign_in(scope)
+            return await self._locked(scope) or await self._sign_in(scope)
         return _role_refusal(scope, user)
+
+    async def _locked(self, scope: Scope) -> Response | None:
+        """What a login with a locked screen gets for all it asks; None for any other."""
+        token = token_of(scope)
+        if token is None:
+            return None
+        standing = await to_thread.run_sync(self._services.accounts.standing, token)
+        if standing is None or not standing.locked:
+            return None
+        is_page = is_navigation(scope)
+        return self._locks.refusal(scope, standing, _address(scope), is_page=is_page)
 
     async def _sign_in(self, scope: Scope) -> Response:
         """Send a person to the door, and a program away."""
         if not is_navigation(scope):
             return refusal(scope, 401, SIGN_IN)
         if _comes_from_elsewhere(scope):
-            return _once_more(scope)
+            return once_more(_address(scope))
         if await to_thread.run_sync(self._services.needs_setup):
             return RedirectResponse("/setup", 303)
         return RedirectResponse(f"/login?next={quote(_address(scope), safe='')}", 303)
@@ -127,8 +143,9 @@ def _role_refusal(scope: Scope, user: User) -> Response | None:
         if is_navigation(scope):
             return RedirectResponse(surface.PASSWORD, 303)
         return refusal(scope, 403, CHANGE)
-    if surface.is_below(path, "/admin") and not user.role.covers(Role.ADMINISTRATOR):
-        return refusal(scope, 403, ADMINISTRATORS)
+    for mount, role, sentence in PAGES:
+        if surface.is_below(path, mount) and not user.role.covers(role):
+            return refusal(scope, 403, sentence)
     return None
 
 
@@ -136,16 +153,6 @@ def _comes_from_elsewhere(scope: Scope) -> bool:
     """True when a link on another site was followed, so that the strict cookie stayed behind."""
     site = Headers(scope=scope).get("sec-fetch-site")
     return site in ("cross-site", "same-site") and token_of(scope) is None
-
-
-def _once_more(scope: Scope) -> Response:
-    """A page that opens the same address from our own site, so that the cookie comes along."""
-    target = html.escape(quote(_address(scope), safe="/?&=%~"))
-    return HTMLResponse(
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lightbox</title>'
-        f'<meta http-equiv="refresh" content="0; url={target}"></head>'
-        f'<body><a href="{target}">Open Lightbox</a></body></html>'
-    )
 
 
 def _address(scope: Scope) -> str:

@@ -60,6 +60,7 @@ def page(
     values: dict[str, str] | None = None,
     hidden: dict[str, str] | None = None,
     status: int = 200,
+    links: tuple[tuple[str, str], ...] = (),
 ) -> HTMLResponse:
     """The page of a form.
 
@@ -70,6 +71,7 @@ def page(
         values: Texts to be shown in fields again; never passwords.
         hidden: Further values that travel with the form.
         status: HTTP status.
+        links: Address and text of links below the form.
     """
     known = values or {}
     empty = [field.name for field in form.fields if field.is_required and not known.get(field.name)]
@@ -95,6 +97,7 @@ def page(
         problem=f'<p id="problem" role="alert">{_text(problem)}</p>' if problem else "",
         inputs=inputs,
         carried=carried,
+        links="".join(f'<p><a href="{_text(to)}">{_text(text)}</a></p>' for to, text in links),
     )
     return HTMLResponse(body, status, {"content-security-policy": PAGE_POLICY})
 
@@ -135,4 +138,4 @@ _PAGE = """<!doctype html>
 {lead}{problem}
 <form method="post" action="{action}">{carried}{inputs}
 <button type="submit"{focus}>{button}</button></form>
-</main></body></html>"""
+{links}</main></body></html>"""

@@ -22,13 +22,15 @@ class KnownHosts:
 
     Args:
         settings: Its host is known beside the loopback names. When it stands for every
-            interface, this machine's name and any literal address are known too.
+            interface, this machine's name and any literal address are known too. So is that of
+            its public address.
         others: Further names, such as that of a reverse proxy.
     """
 
     def __init__(self, settings: Settings, others: Iterable[str] = ()) -> None:
         self._is_open = settings.host in ANYWHERE
         names = {"localhost", settings.host.lower(), *(name.lower() for name in others)}
+        names |= {_name(settings.public_url)} if settings.public_url else set()
         if self._is_open:
             own = socket.gethostname().lower()
             names |= {own, f"{own.split('.')[0]}.local"}

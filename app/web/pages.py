@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -12,23 +12,24 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.auth import RULE, User, form_token, is_form_token
+from app.auth import RULE, User
 from app.auth.accounts import WRONG
 from app.errors import AppError, InvalidInput, NotAllowed
-from app.web import markup
 from app.web.failures import refusal, status_of
-from app.web.markup import TOKEN, Field, Form
+from app.web.forms import (
+    EXPIRED,
+    Again,
+    fields_of,
+    form_page,
+    is_ours,
+    onward_address,
+    value_of,
+)
+from app.web.markup import Field, Form
+from app.web.oidc_routes import BUTTON, LINK, LINK_BUTTON, login_link
 from app.web.origins import address_of, is_on_this_machine
 from app.web.ports import Services
-from app.web.session import (
-    begin_form,
-    forget_login,
-    form_session,
-    keep_form,
-    keep_login,
-    token_of,
-    user_of,
-)
+from app.web.session import forget_login, keep_login, token_of, user_of
 
 T = TypeVar("T")
 
@@ -68,19 +69,9 @@ MUST_CHANGE = replace(
 )
 LOGOUT = Form("Sign out", "/logout", "Sign out")
 
-EXPIRED = "This form has expired; please try again."
 DIFFER = "The two new passwords differ."
 ELSEWHERE = "The first administrator can only be created on the machine that runs Lightbox."
 HASHING_AT_ONCE = 2
-
-
-@dataclass(frozen=True)
-class _Again:
-    """What a form shows after an attempt that failed."""
-
-    problem: str = ""
-    status: int = 200
-    values: dict[str, str] | None = None
 
 
 class Pages:
@@ -98,24 +89,26 @@ class Pages:
     async def show_login(self, request: Request) -> Response:
         """The login page; whoever is signed in already, or needs not be, goes on."""
         if user_of(request, self._services) is not None:
-            return RedirectResponse(_next(request.query_params.get("next", "")), 303)
+            return RedirectResponse(onward_address(request.query_params.get("next", "")), 303)
         if await to_thread.run_sync(self._services.needs_setup):
             return RedirectResponse("/setup", 303)
-        return self._page(request, LOGIN, onward=_next(request.query_params.get("next", "")))
+        return self._page(
+            request, LOGIN, onward=onward_address(request.query_params.get("next", ""))
+        )
 
     async def login(self, request: Request) -> Response:
         """Sign in; the login gets a fresh token and an old one ends."""
-        form = await _fields(request)
-        name, onward = _value(form, "name"), _next(_value(form, "next"))
-        again = _Again(EXPIRED, 403, {"name": name})
+        form = await fields_of(request)
+        name, onward = value_of(form, "name"), onward_address(value_of(form, "next"))
+        again = Again(EXPIRED, 403, {"name": name})
         if self._is_ours(request, form):
-            password = _value(form, "password")
+            password = value_of(form, "password")
             address = address_of(request.scope)
             try:
                 accounts = self._services.accounts
                 user = await self._slow(lambda: accounts.authenticate(name, password, address))
             except AppError as error:
-                again = _Again(str(error), _login_status(error), {"name": name})
+                again = Again(str(error), _login_status(error), {"name": name})
             else:
                 return await self._enter(request, user, onward)
         return self._page(request, LOGIN, again, onward)
@@ -128,11 +121,12 @@ class Pages:
 
     async def logout(self, request: Request) -> Response:
         """Sign out; the browser forgets its cookies and the pictures it kept."""
-        form = await _fields(request)
+        form = await fields_of(request)
         if not self._is_ours(request, form):
-            return self._page(request, LOGOUT, _Again(EXPIRED, 403))
-        token = token_of(request.scope)
-        await to_thread.run_sync(self._services.accounts.close_session, token)
+            return self._page(request, LOGOUT, Again(EXPIRED, 403))
+        token, client = token_of(request.scope), address_of(request.scope)
+        accounts = self._services.accounts
+        await to_thread.run_sync(lambda: accounts.sign_out(token, client=client))
         response = RedirectResponse("/login", 303, {"clear-site-data": '"cache"'})
         forget_login(response, request.scope)
         return response
@@ -146,16 +140,16 @@ class Pages:
         refused = await self._setup_refusal(request)
         if refused is not None:
             return refused
-        form = await _fields(request)
-        values = {name: _value(form, name) for name in ("name", "display")}
-        again = _Again(EXPIRED, 403, values)
+        form = await fields_of(request)
+        values = {name: value_of(form, name) for name in ("name", "display")}
+        again = Again(EXPIRED, 403, values)
         if self._is_ours(request, form):
             try:
                 password = _new_password(form)
                 create = self._services.accounts.create_first_administrator
                 user = await self._slow(lambda: create(values["name"], password, values["display"]))
             except AppError as error:
-                again = _Again(str(error), status_of(error), values)
+                again = Again(str(error), status_of(error), values)
             else:
                 return await self._enter(request, user, "/")
         return self._page(request, SETUP, again)
@@ -169,10 +163,10 @@ class Pages:
 
     async def password(self, request: Request) -> Response:
         """Change the own password; every other login ends, and this one gets a fresh token."""
-        form, user = await _fields(request), user_of(request, self._services)
-        again = _Again(EXPIRED, 403)
+        form, user = await fields_of(request), user_of(request, self._services)
+        again = Again(EXPIRED, 403)
         if user is not None and self._is_ours(request, form):
-            old, token = _value(form, "old"), token_of(request.scope) or ""
+            old, token = value_of(form, "old"), token_of(request.scope) or ""
             accounts, address = self._services.accounts, address_of(request.scope)
             try:
                 new = _new_password(form)
@@ -180,7 +174,7 @@ class Pages:
                     lambda: accounts.change_password(user, old, new, address=address, token=token)
                 )
             except AppError as error:
-                again = _Again(str(error), status_of(error))
+                again = Again(str(error), status_of(error))
             else:
                 return await self._enter(request, user, "/")
         shown = MUST_CHANGE if user is not None and user.must_change else PASSWORD
@@ -197,7 +191,8 @@ class Pages:
         """A fresh login in place of the old one."""
         accounts = self._services.accounts
         await to_thread.run_sync(accounts.close_session, token_of(request.scope))
-        token = await to_thread.run_sync(accounts.open_session, user)
+        client = address_of(request.scope)
+        token = await to_thread.run_sync(lambda: accounts.open_session(user, client=client))
         response = RedirectResponse(onward, 303)
         keep_login(response, request.scope, token)
         return response
@@ -207,25 +202,16 @@ class Pages:
         return await to_thread.run_sync(work, limiter=self._hashing)
 
     def _is_ours(self, request: Request, form: FormData) -> bool:
-        bound = form_session(request.scope)
-        return bool(bound) and is_form_token(self._key, bound, _value(form, TOKEN))
+        return is_ours(request.scope, self._key, form)
 
     def _page(
-        self, request: Request, form: Form, again: _Again | None = None, onward: str = ""
+        self, request: Request, form: Form, again: Again | None = None, onward: str = ""
     ) -> Response:
-        bound, is_new = begin_form(request.scope)
-        state = again or _Again()
-        response = markup.page(
-            form,
-            form_token(self._key, bound),
-            problem=state.problem,
-            values=state.values,
-            hidden={"next": onward} if onward else None,
-            status=state.status,
-        )
-        if is_new:
-            keep_form(response, request.scope, bound)
-        return response
+        links: tuple[tuple[str, str], ...] = ()
+        if self._services.settings.has_provider:
+            own = {LOGIN: (login_link(onward or "/"), BUTTON), PASSWORD: (LINK, LINK_BUTTON)}
+            links = (own[form],) if form in own else ()
+        return form_page(request.scope, self._key, form, again, onward, links)
 
 
 def sign_in_routes(services: Services) -> APIRouter:
@@ -242,25 +228,15 @@ def sign_in_routes(services: Services) -> APIRouter:
     return router
 
 
-async def _fields(request: Request) -> FormData:
-    return await request.form(max_files=0, max_fields=12, max_part_size=10_000)
-
-
-def _value(form: FormData, name: str) -> str:
-    """Text of a field, empty when it is absent."""
-    value = form.get(name, "")
-    return value if isinstance(value, str) else ""
-
-
 def _new_password(form: FormData) -> str:
     """The new password, typed twice alike.
 
     Raises:
         InvalidInput: The two differ.
     """
-    if _value(form, "password") != _value(form, "again"):
+    if value_of(form, "password") != value_of(form, "again"):
         raise InvalidInput(DIFFER)
-    return _value(form, "password")
+    return value_of(form, "password")
 
 
 def _login_status(error: AppError) -> int:
@@ -268,10 +244,3 @@ def _login_status(error: AppError) -> int:
     if isinstance(error, NotAllowed):
         return 401 if str(error) == WRONG else 429
     return status_of(error)
-
-
-def _next(address: str) -> str:
-    """Where to go after signing in: an address of ours, else the worklist."""
-    is_ours = address.startswith("/") and not address.startswith(("//", "/login", "/logout"))
-    is_plain = address.isascii() and address.isprintable() and "\\" not in address
-    return address if is_ours and is_plain else "/"

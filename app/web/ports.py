@@ -96,11 +96,95 @@ class CaseReports(Protocol):
         """The PDF of a case."""
 
 
+class ReadingRoom(Protocol):
+    """The readings of a reader study; each reader has only the own ones, found by a token."""
+
+    def studies(self, user: User | None, /) -> list[dict[str, Any]]:
+        """Studies that somebody reads in."""
+
+    def room(self, user: User | None, code: str, /) -> dict[str, Any]:
+        """A study as its reader sees it."""
+
+    def item(self, user: User | None, token: str, /) -> dict[str, Any]:
+        """One reading, blind."""
+
+    def save_draft(
+        self,
+        user: User | None,
+        token: str,
+        sequence: int,
+        answers: dict[str, Any],
+        tab: str,
+        comment: str,
+        /,
+    ) -> dict[str, Any]:
+        """Keep answers that are not finished."""
+
+    def submit(
+        self,
+        user: User | None,
+        token: str,
+        key: str,
+        answers: dict[str, Any],
+        comment: str,
+        timing: dict[str, Any],
+        revision: int,
+        reason: str,
+    ) -> dict[str, Any]:
+        """Hand in a reading, once for each key."""
+
+    def event(self, user: User | None, token: str, kind: str, /) -> None:
+        """Note that a reading is on the screen."""
+
+    def take_break(self, user: User | None, code: str, /) -> dict[str, Any]:
+        """Begin a break."""
+
+    def resume(self, user: User | None, code: str, /) -> dict[str, Any]:
+        """End a break."""
+
+    def image(self, user: User | None, token: str, n: int, frame: int, /) -> Layer:
+        """Pixels of one frame."""
+
+    def heat(self, user: User | None, token: str, n: int, /) -> Layer:
+        """Codes of one map."""
+
+
+class StudyFiles(Protocol):
+    """What a reader study can be taken away as."""
+
+    def report_pdf(self, user: User | None, study: int, /) -> Layer:
+        """The report as PDF."""
+
+    def report_json(self, user: User | None, study: int, /) -> Layer:
+        """The same content as JSON."""
+
+    def export_zip(self, user: User | None, study: int, /) -> Layer:
+        """Answers, dictionary, analysis and script in one archive."""
+
+
 class RatingTables(Protocol):
     """Tables of ratings."""
 
     def export_csv(self, user: User | None, /) -> Layer:
         """All ratings as CSV."""
+
+
+class AuditTables(Protocol):
+    """The audit trail as a file."""
+
+    def audit_export(
+        self,
+        user: User | None,
+        kind: str,
+        /,
+        *,
+        who: str = "",
+        action: str = "",
+        object: str = "",
+        since: str = "",
+        until: str = "",
+    ) -> Layer:
+        """The rows that fit, as csv or json."""
 
 
 class Services(Protocol):
@@ -139,8 +223,20 @@ class Services(Protocol):
         """PDFs."""
 
     @property
+    def reading(self) -> ReadingRoom:
+        """The reading room."""
+
+    @property
+    def study_analysis(self) -> StudyFiles:
+        """Reports and exports of reader studies."""
+
+    @property
     def ratings(self) -> RatingTables:
         """Ratings."""
+
+    @property
+    def administration(self) -> AuditTables:
+        """The audit trail."""
 
     def guest(self) -> User | None:
         """The open reader of a demonstration workspace without accounts; None otherwise."""

@@ -12,12 +12,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app.auth import User
-from app.errors import NotAllowed
+from app.auth import Role, User, check
 from app.services.evidence_tiles import Look, look
 from app.web.ports import Layer, Services
 from app.web.probe_routes import probe_routes
 from app.web.session import user_of
+from app.web.study_routes import study_routes
 from app.web.upload import UploadLimits, keep_files, private_folder
 from engine.io.limits import Limits
 
@@ -131,9 +131,7 @@ class Routes:
 
     async def upload(self, request: Request) -> Response:
         """Files become cases; the answer has one entry per case or failure."""
-        user = user_of(request, self._services)
-        if user is None:
-            raise NotAllowed("Please sign in first.")
+        user = check(user_of(request, self._services), Role.READER)
         settings, receive = self._services.settings, self._services.intake.receive
         limits = UploadLimits(settings.max_upload_bytes, Limits().max_files)
         async with private_folder(settings.workspace) as folder:
@@ -180,6 +178,7 @@ def own_routes(services: Services) -> APIRouter:
         router.add_route(path, handler, methods=["GET", "HEAD"])
     router.add_route("/upload", routes.upload, methods=["POST"])
     router.include_router(probe_routes(services, services.probe))
+    router.include_router(study_routes(services))
     return router
 
 

@@ -23,10 +23,14 @@ from starlette.staticfiles import StaticFiles
 from app.auth import Role
 from app.errors import InvalidInput, NotAllowed, StorageFailed
 from app.settings import Settings
+from app.web.audit_routes import audit_routes
 from app.web.failures import on_http_error
 from app.web.gate import Gate
+from app.web.lock import lock_routes
+from app.web.oidc_routes import oidc_routes
 from app.web.pages import sign_in_routes
 from app.web.ports import Services
+from app.web.reading_routes import reading_routes
 from app.web.routes import own_routes
 from app.web.session import user_of
 from app.web.surface import MOUNTS
@@ -48,6 +52,8 @@ GRADIO_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+WATCH = '<script src="/static/session.js" defer></script>'
+"""Warns before a login ends, and locks the screen; part of every page."""
 NO_ACCOUNTS = (
     "Lightbox opens to the network only once there is an administrator; start it on this machine "
     "(without --host), create the first administrator under /setup, and start it again."
@@ -111,7 +117,11 @@ def create_app(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(HTTPException, on_http_error)
     app.include_router(sign_in_routes(services))
+    app.include_router(lock_routes(services))
+    app.include_router(oidc_routes(services))
+    app.include_router(audit_routes(services))
     app.include_router(own_routes(services))
+    app.include_router(reading_routes(services))
     _serve_assets(app)
     for spec in mounts:
         _mount(app, spec, services)
@@ -259,7 +269,7 @@ def _mount(app: FastAPI, spec: MountSpec, services: Services) -> None:
         mcp_server=False,
         theme=spec.theme,
         css=spec.css or None,
-        head=spec.head or None,
+        head=WATCH + spec.head,
         js=spec.js or None,
         i18n=spec.i18n,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import HTTPConnection
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
 
 from app.auth import User, new_token
@@ -63,6 +65,16 @@ def forget_login(response: Response, scope: Scope) -> None:
     _drop(response, scope, FORM)
 
 
+def once_more(address: str) -> Response:
+    """A page that opens an address of ours from our own site, so that the cookie comes along."""
+    target = html.escape(quote(address, safe="/?&=%~"))
+    return HTMLResponse(
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lightbox</title>'
+        f'<meta http-equiv="refresh" content="0; url={target}"></head>'
+        f'<body><a href="{target}">Open Lightbox</a></body></html>'
+    )
+
+
 def _scope(connection: Any) -> Scope:
     """The ASGI scope of a request; Gradio's request holds Starlette's within it."""
     if isinstance(connection, dict):
@@ -75,15 +87,16 @@ def _scope(connection: Any) -> Scope:
 def _set(response: Response, scope: Scope, name: str, value: str) -> None:
     """A cookie that ends with the browser; the server ends logins by itself."""
     response.set_cookie(
-        name, value, path="/", httponly=True, samesite="strict", secure=_is_secure(scope)
+        name, value, path="/", httponly=True, samesite="strict", secure=is_secure(scope)
     )
 
 
 def _drop(response: Response, scope: Scope, name: str) -> None:
     response.delete_cookie(
-        name, path="/", httponly=True, samesite="strict", secure=_is_secure(scope)
+        name, path="/", httponly=True, samesite="strict", secure=is_secure(scope)
     )
 
 
-def _is_secure(scope: Scope) -> bool:
+def is_secure(scope: Scope) -> bool:
+    """True when the request came encrypted, so that its cookies may ask for that."""
     return bool(scope.get("scheme") == "https")

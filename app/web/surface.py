@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 
-MOUNTS = ("/app", "/admin")
+MOUNTS = ("/app", "/admin", "/study")
 API = "/gradio_api"
 
 # Addresses that need nobody signed in, and no look into the database.
 _ASSETS = ("/static/", "/health", "/favicon.ico", "/manifest.json")
 # Pages that sign somebody in or out; they look after themselves.
 _DOORS = ("/login", "/logout", "/setup")
+# What a browser asks about its own login, and the way by an identity provider: to ask is no use
+# of a login, and a locked one may.
+_KEEPERS = (
+    "/lock", "/unlock", "/session", "/session/stay", "/session/end",
+    "/login/oidc", "/login/oidc/callback",
+)  # fmt: skip
 PASSWORD = "/password"
 
 _API_READ = re.compile(
@@ -31,6 +37,11 @@ def is_asset(path: str) -> bool:
 def is_door(path: str) -> bool:
     """True for the pages that somebody who is not signed in may open."""
     return path in _DOORS
+
+
+def is_keeper(path: str) -> bool:
+    """True for addresses about a login itself; they may be asked without counting as a use."""
+    return path in _KEEPERS
 
 
 def is_below(path: str, mount: str) -> bool:

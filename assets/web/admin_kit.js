@@ -39,7 +39,7 @@ function mountAdmin(element, getValue, send, server, draw) {
     if (!element.isConnected) return;
     const value = getValue();
     root.hidden = !value;
-    if (!value) return;
+    if (!value || (page.isLate && page.isLate(value))) return;
     page.value = value;
     if (!page.told) root.prepend(page.told = adminSaidLine());
     adminSaid(page, 'page', page.told);
@@ -209,19 +209,26 @@ function adminProgress(share, words) {
   return adminAdd(box, [bar, adminNode('span', 'lbx-number', known ? `${Math.round(100 * share)} %` : '')]);
 }
 
-// A question before something that changes what readers see or that cannot be undone; true when it is confirmed.
-function adminAsk(page, { title, text, yes, danger }) {
+// A question before something that changes what readers see or that cannot be undone; true when it is confirmed. With a
+// `field` (its label) it asks for a reason as well, and gives that text; `optional` lets it be empty (a space then).
+function adminAsk(page, { title, text, yes, danger, field, optional }) {
   return new Promise((resolve) => {
     const dialog = adminNode('dialog', 'lba-dialog'), head = adminNode('h2', '', title);
     head.id = 'lba-dialog-title';
     dialog.setAttribute('aria-labelledby', head.id);
     const close = (answer) => { dialog.close(); dialog.remove(); resolve(answer); };
-    const no = adminButton('Cancel', () => close(false)), go = adminButton(yes, () => close(true), { main: !danger, danger });
-    dialog.append(head, ...[].concat(text).map((line) => adminNode('p', '', line)), adminNode('div', 'lba-dialog-buttons', no, go));
+    const input = adminSet(adminNode('textarea'), { rows: 3, maxlength: 1000, 'data-key': 'reason' }), asked = field && adminField(field, input);
+    const agree = () => {
+      const reason = input.value.trim();
+      if (field && !optional && !reason) { asked.say('Please give a reason; it is kept in the audit trail.'); input.focus(); return; }
+      close(field ? reason || ' ' : true);
+    };
+    const no = adminButton('Cancel', () => close(false)), go = adminButton(yes, agree, { main: !danger, danger });
+    dialog.append(head, ...[].concat(text).map((line) => adminNode('p', '', line)), ...(field ? [asked] : []), adminNode('div', 'lba-dialog-buttons', no, go));
     dialog.addEventListener('cancel', (event) => { event.preventDefault(); close(false); });
     page.root.append(dialog);
     dialog.showModal();
-    no.focus();
+    (field ? input : no).focus();
   });
 }
 

@@ -6,8 +6,10 @@ function mountLightboxHeader(element, getValue) {
     find('notice').textContent = value.notice || '';
     find('user').textContent = value.user || '';
     find('open').hidden = !value.open;
-    find('leave').hidden = Boolean(value.open) || !value.user;
+    find('leave').hidden = find('lock').hidden = Boolean(value.open) || !value.user;
     find('admin').hidden = !value.administrator;
+    find('study').hidden = !value.organiser;
+    find('reading').hidden = !value.reader;
   }
   element.lightboxHeader = { update: draw };
   draw();

@@ -191,7 +191,7 @@ function ratingInFlight(form, key) {
 
 function ratingRelease(form) {
   clearTimeout(form.hold);
-  form.part.questions.inert = ratingAway(form);
+  form.part.questions.inert = ratingAway(form) || Boolean(form.value && form.value.read_only);
   if (form.value) form.part.method.value = form.value.method;
 }
 
@@ -217,9 +217,11 @@ function ratingTake(form, value) {
   if (moved || value.error) ratingRelease(form);
   ratingVeil(form);
   ratingNear(form, value, moved);
-  const told = form.questions.some(({ id }) => ratingDraft(form, id).error === value.error);
-  form.part.error.hidden = !value.error || told;
-  form.part.error.textContent = value.error || '';
+  const told = !value.read_only && form.questions.some(({ id }) => ratingDraft(form, id).error === value.error);
+  const note = value.read_only ? 'Your account looks on: ratings are given by readers.' : value.error;
+  form.part.questions.hidden = Boolean(value.read_only);
+  form.part.error.hidden = !note || told;
+  form.part.error.textContent = note || '';
 }
 
 // A confirmation that arrives after another case was opened settles its answers and does not bring its case back.

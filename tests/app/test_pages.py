@@ -117,7 +117,7 @@ def test_every_handler_is_guarded_and_none_is_public(
     functions = [block for block in demo.fns.values() if block.fn is not None]
     assert len(functions) >= 5
     assert {block.api_visibility for block in functions} == {"private"}
-    least = Role.ADMINISTRATOR if name == "admin" else Role.READER
+    least = Role.ADMINISTRATOR if name == "admin" else Role.OBSERVER
     assert {block.fn.required_role for block in functions} == {least}
 
 
@@ -360,6 +360,7 @@ def test_administration(services: Services, demos: dict[str, gr.Blocks], said: l
     handler(demo, "deactivate")(asked("chief"), "eve")
     assert services.user("eve") is None
     handler(demo, "reset")(asked("chief"), "bob", "yet another password")
-    verdict, rows = handler(demo, "audit")(asked("chief"))
+    verdict, rows, links, *_ = handler(demo, "audit")(asked("chief"))
+    assert "/exports/audit.csv" in links
     assert "unbroken" in verdict and rows and len(rows[0]) == len(admin.AUDIT)
     assert GOOD not in str(said) + str(rows)

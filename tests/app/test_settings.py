@@ -29,7 +29,7 @@ def test_defaults_lie_in_the_current_folder(
         "auto",
         True,
     )
-    assert (found.session_minutes, found.idle_minutes, found.max_upload_mb) == (480, 60, 1024)
+    assert (found.session_minutes, found.idle_minutes, found.max_upload_mb) == (480, 15, 1024)
     assert found.is_loopback and found.max_upload_bytes == 1_024_000_000
 
 
@@ -39,7 +39,7 @@ def test_flags_come_before_environment_before_file_before_defaults(tmp_path: Pat
     environ = {"LIGHTBOX_PORT": "2", "LIGHTBOX_HOST": "b", "LIGHTBOX_CONFIG": str(file)}
     found = load({"port": 3, "host": None}, environ)
     assert (found.port, found.host, found.device) == (3, "b", "cpu")
-    assert not found.open_browser and found.idle_minutes == 60
+    assert not found.open_browser and found.idle_minutes == 15
     assert load(file=file).port == 1
 
 

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+import app.store.study_tables  # noqa: F401  # its tables are compared too
 from app.store.work_tables import Base
 
 context.configure(

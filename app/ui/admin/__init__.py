@@ -55,7 +55,7 @@ def build(services: Services) -> gr.Blocks:
                             cards = gr.Markdown()
                 _enter(guard, tab, page, pages)
             with gr.Tab("Audit trail", id="audit") as audit_tab:
-                audit = trail.build()
+                audit = trail.build(guard)
             _enter(guard, audit_tab, None, pages)
         desk = _Desk(services, people, pages)
         demo.load(guard(desk.start), None, [top, table, cards], **QUIET)

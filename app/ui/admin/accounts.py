@@ -10,8 +10,8 @@ from app.auth import MINIMUM_LENGTH, Role, User
 from app.services import Services
 from app.ui.admin.panel import QUIET
 
-HEADERS = ["Name", "Shown as", "Role", "Active", "Must change password"]
-WIDTHS = ["22%", "30%", "18%", "12%", "18%"]
+HEADERS = ["Name", "Shown as", "Role", "Active", "Must change password", "Organisation's sign-in"]
+WIDTHS = ["20%", "26%", "16%", "10%", "14%", "14%"]
 
 
 class AccountsPage:
@@ -35,17 +35,19 @@ class AccountsPage:
         with gr.Row():
             add = gr.Button("Add account", variant="primary")
             reset = gr.Button("Set this password for this name")
+            change = gr.Button("Give this role to this name")
             stop = gr.Button("Deactivate this name", variant="stop")
         fields = [table, name, shown, password]
         add.click(guard(self.add), [name, shown, role, password], fields, **QUIET)
         reset.click(guard(self.reset), [name, password], fields, **QUIET)
+        change.click(guard(self.change_role), [name, role], fields, **QUIET)
         stop.click(guard(self.deactivate), [name], fields, **QUIET)
         return table
 
     def table(self, user: User) -> list[list[str]]:
         """All accounts."""
         return [
-            [a.name, a.display, str(a.role), _yes(a.active), _yes(a.must_change)]
+            [a.name, a.display, str(a.role), _yes(a.active), _yes(a.must_change), _yes(a.subject)]
             for a in self._services.accounts.accounts(user)
         ]
 
@@ -59,6 +61,11 @@ class AccountsPage:
         self._services.accounts.reset_password(user, name, password)
         return self._done(user, "The password was set; its owner must change it.")
 
+    def change_role(self, user: User, name: str, role: str) -> tuple[Any, ...]:
+        """Give another role."""
+        self._services.accounts.change_role(user, name, Role(role))
+        return self._done(user, "The role was changed.")
+
     def deactivate(self, user: User, name: str) -> tuple[Any, ...]:
         """End an account; its ratings stay."""
         self._services.accounts.deactivate(user, name)
@@ -69,5 +76,5 @@ class AccountsPage:
         return self.table(user), "", "", ""
 
 
-def _yes(value: bool) -> str:
+def _yes(value: object) -> str:
     return "yes" if value else "no"

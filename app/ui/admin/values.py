@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.errors import AppError
 from app.services.run_views import DatasetView, ModelView, RunView
+from app.ui.kit import attempt, plain, said
 from app.ui.model import NAMES
-from engine.errors import EngineError
+
+__all__ = [
+    "attempt", "dataset_choices", "is_live", "is_number", "model_choices", "model_value", "numbers",
+    "of_kind", "plain", "said", "source_of",
+]  # fmt: skip
 
 RESTING = ("paused", "cancelled", "failed", "done")
 REASONS = {
@@ -21,34 +22,6 @@ REASONS = {
 }
 WHOLE = ("cases", "patients", "images")
 UNTOLD = ("seconds", "dice_with_normals")
-
-
-def plain(view: Any) -> Any:
-    """A view as JSON knows it: times as ISO 8601, UTC; pictures left out."""
-    if is_dataclass(view) and not isinstance(view, type):
-        found = {item.name: getattr(view, item.name) for item in fields(view)}
-        return {key: plain(v) for key, v in found.items() if not isinstance(v, bytes)}
-    if isinstance(view, datetime):
-        return (view if view.tzinfo else view.replace(tzinfo=UTC)).isoformat()
-    if isinstance(view, Mapping):
-        return {str(key): plain(v) for key, v in view.items()}
-    if isinstance(view, list | tuple):
-        return [plain(v) for v in view]
-    return view
-
-
-def said(form: str, text: str, *, good: bool) -> dict[str, Any]:
-    """What came of an action, shown beside its form ("page" for the top of the page)."""
-    return {"n": secrets.token_hex(4), "form": form, "good": good, "text": text}
-
-
-def attempt(form: str, work: Callable[[], Any], done: str) -> tuple[Any, dict[str, Any]]:
-    """What `work` gives, or None, and what is said of it."""
-    try:
-        found = work()
-    except (AppError, EngineError) as error:
-        return None, said(form, str(error), good=False)
-    return found, said(form, done, good=True)
 
 
 def is_live(run: RunView | None) -> bool:
