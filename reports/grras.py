@@ -108,7 +108,7 @@ def _known(facts: StudyFacts, analysis: Analysis) -> dict[int, str]:
         9: f"Each reader worked alone on an own account. Design: {CROSSINGS[design.crossing]}.",
         10: _methods(analysis),
         11: f"{plural(analysis.readers, 'reader')}, {plural(analysis.cases, 'case')}, "
-        f"{plural(analysis.answers, 'rating')}; {_replicates(facts)}; flow in section 3.",
+        f"{plural(analysis.answers, 'answer')}; {_replicates(facts)}; flow in section 3.",
         12: f"Readers in section 4. Cases: {', '.join(_modalities(facts)) or 'not stated'}"
         + (f"; groups {', '.join(groups)}." if groups else "."),
         13: "Sections 5 to 11, each with a 95 % interval where one exists.",

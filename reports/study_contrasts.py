@@ -150,7 +150,7 @@ def trust_section(facts: StudyFacts, analysis: Analysis) -> Section:
             _share(one.over_reliance, one.n_over),
             _share(one.under_reliance, one.n_under),
         )
-        for one in {t.arm: t for t in analysis.trust if t.over_reliance is not None}.values()
+        for one in {t.arm: t for t in analysis.trust if t.n_over or t.n_under}.values()
     )
     maps = tuple(
         (

@@ -35,7 +35,7 @@ def glance(facts: StudyFacts, analysis: Analysis) -> Section:
         ("Readers", str(len(facts.readers))),
         ("Cases", str(len(protocol.cases))),
         ("Conditions", ", ".join(arm.title or arm.id for arm in protocol.arms)),
-        ("Ratings analysed", str(analysis.answers)),
+        ("Answers, with repeats and questionnaires", str(analysis.answers)),
         ("Opened, locked", f"{moment(facts.opened)}; {moment(facts.locked)}"),
     ]
     for result in analysis.questions:

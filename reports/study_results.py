@@ -124,7 +124,7 @@ def _pairs(analysis: Analysis, question: str) -> list[Block]:
         (r for r in analysis.questions if r.question == question and not r.arm and not r.group),
         None,
     )
-    if whole is None or len(whole.readers_mean) < 3 or not whole.pairs:
+    if whole is None or whole.readers < 3 or not whole.pairs:
         return []
     rows = tuple(
         (
@@ -254,7 +254,7 @@ def sensitivity_section(facts: StudyFacts, analysis: Analysis) -> Section:
     low = min([0.0, *(row.low for row in rows if row.low is not None)])
     low = -1.0 if low < -0.5 else (-0.5 if low < 0 else 0.0)
     plot = Forest(
-        "Quadratic kappa on parts of the data",
+        "Headline kappa on parts of the data",
         "Kappa with 95 % interval; the number after a name is that of items",
         tuple(rows),
         low,

@@ -11,6 +11,7 @@ import typer
 from engine.errors import EngineError
 from engine.metrics.agreement import Statistic, statistics
 from engine.metrics.agreement_csv import CsvTable, read_csv
+from engine.metrics.agreement_pair import NOT_BINARY
 
 UNREADABLE = "The file of ratings could not be read."
 REFUSED = 2
@@ -81,6 +82,8 @@ def _lines(table: CsvTable, found: Sequence[Statistic]) -> list[str]:
     notes = dict.fromkeys(said)
     for one, kind in zip(found, kinds, strict=True):
         name = one.statistic
+        if one.reason == NOT_BINARY:
+            continue
         if one.value is None:
             lines.append(f"  {name:<26}{kind:<{wide}}{'–':>8}  {one.reason}")
             continue

@@ -18,7 +18,7 @@ def lines(analysis: Analysis, deviations: Sequence[str] = ()) -> Iterator[str]:
     """
     part = "".join(
         f", {what} {name}"
-        for what, name in (("arm", analysis.arm), ("group", analysis.group))
+        for what, name in (("condition", analysis.arm), ("group", analysis.group))
         if name
     )
     yield (
@@ -53,7 +53,7 @@ def chance(p: float | None) -> str:
 
 
 def _question(result: QuestionResult) -> Iterator[str]:
-    where = result.arm or (f"group {result.group}" if result.group else "all arms")
+    where = result.arm or (f"group {result.group}" if result.group else "all conditions")
     yield ""
     yield (
         f"{result.question}, {where}: {result.cases} items, {result.readers} readers, "
@@ -78,7 +78,7 @@ def _statistic(one: Statistic) -> str:
 def _arms(analysis: Analysis) -> Iterator[str]:
     if analysis.comparisons:
         yield ""
-        yield "Arms compared, second minus first"
+        yield "Conditions compared, second minus first"
     for one in analysis.comparisons:
         told = one.reason or f"{ends(one.low, one.high)}  Holm {chance(one.p_holm)}"
         pair = f"{one.question}: {one.arm_a}, {one.arm_b}"
@@ -112,7 +112,7 @@ def _trust(analysis: Analysis) -> Iterator[str]:
     for split in analysis.trust:
         told = split.reason or f"difference {number(split.difference)}"
         yield (
-            f"  {split.question}, {split.arm or 'all arms'}: {number(split.mean_right)} "
+            f"  {split.question}, {split.arm or 'all conditions'}: {number(split.mean_right)} "
             f"({split.n_right}), {number(split.mean_wrong)} ({split.n_wrong})  {told}  "
             f"{ends(split.low, split.high)}".rstrip()
         )

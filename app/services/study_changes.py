@@ -12,7 +12,7 @@ from engine.study.records import Protocol, Reading, StudyState
 LOCKED = "The study is locked, so its design stays as it is."
 FROZEN = "The questions stay as they are, since the first answers were given."
 APPENDED = "{} of an open study can be added; none can be taken away or moved."
-FIXED = "The arms, the design and the seed of an open study stay as they are."
+FIXED = "The conditions, the design and the seed of an open study stay as they are."
 MOST_CASES = 2000
 MOST_READERS = 200
 MOST_ARMS = 40

@@ -42,7 +42,9 @@ class StudyReaders:
         who = check(user, Role.ORGANISER)
         study, told = self._own(who, study_id), _reason(reason)
         following = self._context.store.standing(reader, study.code).following
-        session = 1 if following is None else following.session
+        if following is None:
+            raise InvalidInput("This reader has read everything, so no session is left to begin.")
+        session = following.session
         text = f"Reader {{code}} began session {session} before the washout ended. Reason: {told}"
         self._reader(user, study_id, reader, "override_washout", text, overridden=session)
 

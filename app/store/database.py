@@ -43,7 +43,7 @@ class Database:
     def __init__(self, url: str | Secret, *, busy_ms: int = BUSY_MS) -> None:
         self._database = _connectable(_parsed(url), busy_ms)
         self._writers = self._database.execution_options(**{WRITES: True})
-        self._queue = Lock() if self._database.dialect.name == "sqlite" else None
+        self._queue = Lock()
         try:
             with translated():
                 upgrade(self._database, self._writers)
@@ -74,14 +74,12 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """One writer at a time within this process, where the database takes one anyway (SQLite).
+        """One writer at a time within this process, since all take one lock in the database anyway.
 
-        SQLite itself lets waiting writers try again and again, in no order: of fifty at once some
-        would come too late.
+        SQLite lets waiting writers try again and again, in no order: of fifty at once some would
+        come too late. On PostgreSQL each that waits would hold a connection, until none is left
+        for the one that writes and has to look something up meanwhile.
         """
-        if self._queue is None:
-            yield
-            return
         if not self._queue.acquire(timeout=QUEUE_SECONDS):
             raise StorageFailed(BUSY)
         try:

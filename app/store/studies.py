@@ -312,6 +312,8 @@ class Studies(Database):
             row = found(session, study_id)
             if row.state == StudyState.DRAFT.value:
                 raise InvalidInput("The study was not opened yet.")
+            if reason and row.state != StudyState.OPEN.value:
+                raise InvalidInput("The study is locked, so nothing about its reading can change.")
             who = session.get(StudyReaderRow, (study_id, plain(reader)))
             if who is None:
                 raise NotFound(NO_READER)

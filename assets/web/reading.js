@@ -194,9 +194,12 @@ function rrSent(room, event, detail) {
 
 function rrTaken(room, { token, answer }) {
   room.tabs.handed(token);
+  rrDrop('clock', token);
+  rrRefused(room);
   if (!room.data) return;
   Object.assign(room.data, { progress: answer.progress || room.data.progress, state: answer.state, message: answer.message, next: answer.next, from: answer.from });
   if (room.item && room.item.token === token) {
+    room.item.revision = answer.revision; // its clock is not kept any more
     const go = () => {
       const ready = room.ahead && room.ahead.token === answer.next ? { ...room.ahead, previous: token } : null;
       room.turn = {};
@@ -228,7 +231,7 @@ function rrWaiting(room, { count, error }) {
   const kept = `${rrCount(count, 'answer')} ${count === 1 ? 'is' : 'are'} kept on this computer and will be sent.`;
   rrNotice(room, 'net', `${error && error.ended ? error.message : 'Not connected.'} ${kept}`, ['Try now', () => room.sender.flush()]);
   const { item } = room;
-  if (!item || !rrRead('send', item.token) || room.onward) return;
+  if (!item || !room.sender.has(item.token) || room.onward) return;
   if (item.ahead && room.ahead && room.ahead.token === item.ahead) {
     const next = { ...room.ahead, previous: null };
     room.turn = {};
@@ -250,7 +253,9 @@ function rrRefusal(room, { token, sentence, status }) {
     return;
   }
   rrRefused(room);
-  if (room.data && (here || room.stuck)) { room.turn = {}; rrOpen(room); }
+  const mend = status === 400 || status === 413; // its draft is still here, and it is its turn again
+  if (mend) rrNotice(room, 'refused', `Not handed in: ${sentence}`, ['Close', () => rrNotice(room, 'refused', '')]);
+  if (room.data && (here || room.stuck || mend)) { room.turn = {}; rrOpen(room); }
 }
 
 // Answers that the server will not take stay here until their reader has seen why.

@@ -15,6 +15,8 @@ function rrDraft(token, sequence, tab, take, told) {
     const body = { sequence: draft.sequence, tab, ...take() };
     draft.flight = rrAsk(path, 'PUT', body, more).then((answer) => {
       draft.sequence = Math.max(draft.sequence, answer.sequence || 0);
+      // Another window was further on, so that this was left out: the last change counts, and is sent once more.
+      if (answer.sequence > body.sequence) { draft.sequence += 1; draft.dirty = true; }
       if (!draft.closed) told(answer.other_tab ? 'other' : 'saved');
     }, (error) => {
       if (!draft.closed) told(error.again ? 'kept' : 'bad', error);

@@ -10,9 +10,12 @@ function rrSender(told) {
   const waiting = () => rrKept('send').map((token) => ({ token, ...rrRead('send', token) }))
     .filter((entry) => entry.key && !entry.refused).sort((a, b) => (a.queued || 0) - (b.queued || 0)).map((entry) => entry.token);
 
+  // Whether a reading is on its way; one that was refused is not, and may be handed in once more.
+  sender.has = (token) => { const entry = rrRead('send', token); return Boolean(entry && !entry.refused); };
+
   // Puts one reading into the queue. A second press of the button finds it there and adds nothing.
   sender.add = (token, body) => {
-    if (!rrRead('send', token)) {
+    if (!sender.has(token)) {
       const safe = rrKeep('send', token, { key: rrMark(), ...body });
       if (!safe) told('unsafe');
     }
@@ -44,7 +47,7 @@ function rrSender(told) {
           await one(token);
           Object.assign(sender, { delay: RR_FIRST_RETRY_MS, error: null });
         } catch (error) {
-          if (!(error instanceof RrRefusal)) { sender.busy = false; throw error; }
+          if (!(error instanceof RrRefusal)) { sender.busy = false; later(error); throw error; } // the page's own fault holds up no answer
           open = !error.again;
           if (!open) { later(error); break; }
           refuse(token, error);

@@ -62,6 +62,7 @@ function studyDetail(page, row, detail) {
     adminNode('p', 'lbs-next', studyNext(row, detail, prepared)),
     ready.error ? adminNode('div', 'lba-banner is-bad', adminNode('p', '', `The preparation stopped: ${ready.error}`)) : null,
     row.state === 'draft' && !ready.error && (ready.running ?? (ready.done > 0 && ready.done < ready.total)) ? adminNode('div', 'lba-banner', adminNode('p', '', `Maps and predictions: ${adminWhole(ready.done)} of ${adminWhole(ready.total)}`), adminProgress(ready.done / ready.total, 'Preparation')) : null,
+    studyMeasured(detail.measuring),
     row.state === 'draft' ? studyList('is-bad', detail.errors, 'To be mended before the study can be opened') : null,
     row.state === 'draft' ? studyList('is-note', detail.cautions, 'Worth a thought') : null,
     adminFacts([['Code', row.code], ['Owner', row.owner], ['Cases', adminWhole(row.cases)], ['Readers', adminWhole(row.readers)], ['Readings planned', row.readings ? adminWhole(row.readings) : null], ['Handed in', row.readings ? adminWhole(row.done) : null], ['Created', adminTime(row.created)]]),
@@ -102,8 +103,22 @@ function studyButtons(page, row, detail, prepared) {
     row.unblinded ? null : adminButton('Unblind', async () => {
       if (await adminAsk(page, { title: `Unblind “${row.title}”?`, yes: 'Unblind', text: ['The conditions get their names in the analysis, the report and the export.', 'This cannot be undone, and is noted in the audit trail.'] })) send('unblind');
     }, { main: true }),
+    studyMeasure(detail.measuring, () => send('measure')),
     copy,
   ].filter(Boolean);
+}
+
+// Scores of the maps by themselves (faithful? on the lesion?), for the analysis to set beside their ratings.
+function studyMeasure(measuring, begin) {
+  if (!measuring || !measuring.total) return null;
+  const all = measuring.done >= measuring.total, reason = measuring.running ? 'The maps are being measured.' : all ? 'All maps are measured.' : '';
+  return adminButton('Measure the maps', begin, { reason, title: 'How faithful each map is and how well it finds the lesion, to be compared with its ratings' });
+}
+
+function studyMeasured(measuring) {
+  if (!measuring || !(measuring.running || measuring.error)) return null;
+  if (measuring.error) return adminNode('div', 'lba-banner is-bad', adminNode('p', '', `The measuring stopped: ${measuring.error}`));
+  return adminNode('div', 'lba-banner', adminNode('p', '', `Maps measured: ${adminWhole(measuring.done)} of ${adminWhole(measuring.total)}`), adminProgress(measuring.done / measuring.total, 'Measuring'));
 }
 
 async function studyOpen(page, row, button) {

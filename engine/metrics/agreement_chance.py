@@ -233,4 +233,5 @@ def _corrected(agreement: Array, chance: Array) -> Array:
     """(p_a - p_e) / (1 - p_e); NaN where chance alone is certain to agree."""
     room = 1 - chance
     defined = room > TINY
-    return np.where(defined, 1 - (1 - agreement) / np.where(defined, room, 1), np.nan)
+    value = 1 - (1 - agreement) / np.where(defined, room, 1)
+    return np.where(defined, np.where(np.abs(value) > TINY, value, 0.0), np.nan)

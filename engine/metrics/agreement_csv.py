@@ -7,6 +7,7 @@ answer is a missing rating. Messages name rows, never what stands in them: the h
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -65,10 +66,10 @@ class CsvScale:
     first: float
 
     def score(self, answer: str) -> float | None:
-        """Score of an answer; None where it is not on the scale."""
+        """Score of an answer, whose decimal sign may be a comma; None where it is off the scale."""
         if not self.numeric:
             return self.scores[self.labels.index(answer)] if answer in self.labels else None
-        number = _number(answer)
+        number = _number(answer.replace(",", "."))
         return number if number in self.scores else None
 
 
@@ -142,13 +143,12 @@ def _table(question: str, given: dict[tuple[str, str], float], scale: CsvScale) 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Number and the four cells of every row that is not blank."""
     places, delimiter = _header(text)
-    csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     number = 0
     while True:
         number += 1
         try:
-            row = next(reader, None)
+            row = _next(reader)
         except csv.Error:
             raise BadTable(
                 f"Row {number} could not be read; a quotation mark may be wrong, "
@@ -163,9 +163,18 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
         yield number, [row[place].strip() for place in places]
 
 
+def _next(reader: Iterator[list[str]]) -> list[str] | None:
+    """The next row, with long cells; the limit is one of the whole process, so it is put back."""
+    before = csv.field_size_limit(LONGEST_CELL)
+    try:
+        return next(reader, None)
+    finally:
+        csv.field_size_limit(before)
+
+
 def _header(text: str) -> tuple[list[int], str]:
     """Where the four columns stand, and what separates cells."""
-    first = text.splitlines()[0]
+    first = next(io.StringIO(text, newline=""))
     best: list[str] = []
     for delimiter in DELIMITERS:
         names = [name.strip().strip('"').strip().lower() for name in first.split(delimiter)]

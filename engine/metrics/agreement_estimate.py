@@ -137,7 +137,8 @@ def size_notes(raters: int, shared: int) -> tuple[str, ...]:
     """Warnings about a small study."""
     notes = []
     if shared < 10:
-        notes.append(f"Only {shared} cases with two or more ratings: interval very wide.")
+        cases = "1 case" if shared == 1 else f"{shared} cases"
+        notes.append(f"Only {cases} with two or more ratings: interval very wide.")
     if raters == 2:
         notes.append("Only two raters: interval very wide as a statement about other raters.")
     return tuple(notes)

@@ -117,7 +117,8 @@ def icc(form: str, s: Squares) -> Any:
 
 
 def icc_interval(form: str, s: Squares) -> tuple[float, float] | None:
-    """The 95 % interval of one of `FORMS`; None where the residual is zero."""
+    """The 95 % interval of one of `FORMS`; None where the residual is zero, where an end
+    for one rater has none for the mean of several, or where the approximation fails."""
     error = s.wms if form[4] == "1" else s.ems
     if error <= SMALL or s.bms <= SMALL:
         return None
@@ -131,8 +132,12 @@ def icc_interval(form: str, s: Squares) -> tuple[float, float] | None:
         up = ratio * _quantile(freedom, s.cases - 1)
         low, high = (down - 1) / (down + m - 1), (up - 1) / (up + m - 1)
     if form.endswith("_k"):
+        if 1 + (m - 1) * min(low, high) <= SMALL:  # below -1 / (m - 1) the mean has no reliability
+            return None
         low, high = _stepped(low, m), _stepped(high, m)
-    return low, high
+    # Satterthwaite's approximation breaks down where raters differ far more than cases do.
+    holds = low - SMALL <= icc(form, s) <= high + SMALL
+    return (low, high) if holds else None
 
 
 def _absolute(s: Squares) -> tuple[float, float]:

@@ -101,6 +101,8 @@ def corrected(value: float, draws: Array, terms: Array, times: Array, seed: int)
     defined, notes = _defined(draws)
     if not defined.size:
         return Interval(None, None, NOT_ESTIMABLE, notes)
+    if defined.min() > value - TINY or defined.max() < value + TINY:
+        return Interval(None, None, NOT_ESTIMABLE, (*notes, TOO_ALIKE))
     below = (defined < value - TINY).sum() + (np.abs(defined - value) <= TINY).sum() / 2
     share = float(below) / defined.size
     squares = float(times @ terms**2)

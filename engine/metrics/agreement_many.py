@@ -210,7 +210,7 @@ def wilson(share: float, cases: int) -> tuple[float, float]:
     centre = (share + z**2 / (2 * cases)) / (1 + z**2 / cases)
     variance = share * (1 - share) / cases + z**2 / (4 * cases**2)
     margin = z * float(np.sqrt(variance)) / (1 + z**2 / cases)
-    return max(centre - margin, 0.0), min(centre + margin, 1.0)
+    return min(max(centre - margin, 0.0), share), max(min(centre + margin, 1.0), share)
 
 
 def ignored_notes(ratings: Ratings) -> tuple[str, ...]:

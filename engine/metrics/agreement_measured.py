@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from engine.metrics.agreement_estimate import NO_VARIATION, shortage
+from engine.metrics.agreement_estimate import NO_VARIATION, shortage, size_notes
 from engine.metrics.agreement_icc import (
     FORMS,
     MODELS,
@@ -23,10 +23,11 @@ from engine.metrics.agreement_icc import (
 from engine.metrics.agreement_interval import NONE, Interval, bounded, corrected, percentile
 from engine.metrics.agreement_ranks import kendall_w
 from engine.metrics.agreement_ratings import Ratings
-from engine.metrics.agreement_several import SOME, STEP, Drawing, Wanted, blank
+from engine.metrics.agreement_several import FEW, SOME, STEP, Drawing, Wanted, blank
 from engine.metrics.agreement_statistic import Statistic
 from engine.metrics.agreement_sums import Array, Patterns, compress
 
+FEW_COMPLETE = "Only {} cases rated by every rater: interval very wide."
 NO_COMPLETE = "No case was rated by every rater, which this statistic needs."
 ONE_COMPLETE = "Only one case was rated by every rater, and this statistic needs at least two."
 SAME_CASES = "The mean ratings of the cases do not differ, so this form is undefined."
@@ -59,6 +60,11 @@ def of_complete(ratings: Ratings, drawing: Drawing, wanted: Wanted) -> tuple[Sta
     return tuple(replace(one, notes=(*one.notes, *notes)) for one in found)
 
 
+def _size_notes(ratings: Ratings, cases: int) -> tuple[str, ...]:
+    few = (FEW_COMPLETE.format(cases),) if cases < FEW else ()
+    return (*few, *size_notes(ratings.raters, max(cases, FEW)))
+
+
 def _shortage(cases: int) -> str:
     return "" if cases > 1 else ONE_COMPLETE if cases else NO_COMPLETE
 
@@ -87,7 +93,7 @@ def _iccs(
         form = f"{MODELS[name[4]]}, {UNITS[name[-1]]}"
         yield replace(
             empty, value=value, low=interval.low, high=interval.high, interval=interval.how,
-            notes=(f"{form[0].upper()}{form[1:]}.", *interval.notes),
+            notes=(f"{form[0].upper()}{form[1:]}.", *_size_notes(ratings, cases), *interval.notes),
         )  # fmt: skip
 
 

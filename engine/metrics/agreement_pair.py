@@ -40,6 +40,7 @@ from engine.metrics.agreement_weights import Weights, weight_matrix, weights_nam
 
 LARGE_SAMPLE = 100
 INDICES = ("prevalence_index", "bias_index", "p_pos", "p_neg")
+NOT_BINARY = "This index is of a scale of two scores, and the scale has more."
 NOBODY = "Neither rater ever gave this score, so agreement on it is undefined."
 BOUND = "The largest kappa that the two raters' shares of scores allow; a bound, not an estimate."
 
@@ -76,7 +77,7 @@ def of_two(
         positive: On a scale of two scores, the one called positive; the first if None.
     """
     names = [weights_name(each) for each in weights]
-    keys = [key for key in _keys(names, len(ratings.scale) == 2) if wanted(*key)]
+    keys = [key for key in _keys(names) if wanted(*key)]
     if not keys:
         return ()
     both = Ratings(ratings.codes[ratings.given.all(axis=1)], ratings.scale)
@@ -94,12 +95,11 @@ def of_two(
     return (*found, *(_index(pair, name, positive) for name in indices))
 
 
-def _keys(names: Sequence[str], binary: bool) -> Iterator[Key]:
+def _keys(names: Sequence[str]) -> Iterator[Key]:
     yield from (("cohen_kappa", name, None) for name in names)
     yield "kappa_max", "identity", None
     yield from (("scott_pi", name, None) for name in names)
-    if binary:
-        yield from ((name, None, None) for name in INDICES)
+    yield from ((name, None, None) for name in INDICES)
 
 
 def _kappas(pair: _Pair, weights: Sequence[Weights]) -> Iterator[Statistic]:
@@ -155,6 +155,8 @@ def _maximum(pair: _Pair, asked: set[tuple[str, str | None]]) -> Iterator[Statis
 
 def _index(pair: _Pair, name: str, positive: float | None) -> Statistic:
     """Prevalence or bias index, or agreement on one of two scores, with its interval."""
+    if len(pair.ratings.scale) != 2:
+        return pair.statistic(name, None, NOT_BINARY)
     table = pair.table if positive in (None, pair.ratings.scale[0]) else pair.table[::-1, ::-1]
     (a, b), (c, d) = table.tolist()
     found = binary_indices(table)

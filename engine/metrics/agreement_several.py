@@ -236,6 +236,8 @@ def _finished(
 ) -> Statistic:
     plain = job.statistic == "percent_agreement"
     terms, se = job.spread(value)
+    if context.shared < 2:  # one case cannot tell how cases differ
+        se, draws = None, None
     if draws is None and job.errors is not None and _skew(job, context):
         pairs = [job.errors(times) for times in p.times_drawn(drawing.draws, drawing.seed)]
         values, errors = (np.concatenate(each) for each in zip(*pairs, strict=True))

@@ -31,9 +31,10 @@ FORM = "assessment"
 MEASURES = ("auc", "sensitivity", "specificity")
 NO_TRUTH = "The truth of no case is known, or it names none of the diagnoses asked for."
 FEW = (
-    "Arms are tested on cases that every reader read in every arm; that takes two cases with, "
-    "and two without the condition."
+    "Conditions are tested on cases that every reader read in all of them; that takes two positive "
+    "and two negative cases."
 )
+LEFT_OUT = "Cases not read by every reader in all conditions, left out of the tests: {}."
 ONE_READER = "There is only one reader: the result holds for this reader, not for others."
 DIAGNOSIS_ONLY = "No confidence was asked for: the curve has the diagnosis as its only points."
 
@@ -179,7 +180,7 @@ def _result(name: str, everything: Readings) -> MrmcResult:
     notes = []
     if len(everything.cases) > len(complete.cases):
         left = len(everything.cases) - len(complete.cases)
-        notes.append(f"Cases not read by every reader in every arm, left out of the tests: {left}.")
+        notes.append(LEFT_OUT.format(left))
     if readers == 1:
         notes.append(ONE_READER)
     if plus < 2 or minus < 2:

@@ -84,7 +84,7 @@ __all__ = [
 NOT_CORRECT = "Agreement is not correctness: readers can agree and all be wrong."
 LABORATORY = "Reading in a study is not reading in the clinic (Gur et al., Radiology 2008)."
 OPEN = "The study is not locked: numbers can still change."
-BLIND = "Arms are not named until the study is unblinded."
+BLIND = "Conditions are not named until the study is unblinded."
 WITHDRAWN = "Readers who withdrew, with the answers they had given: {}."
 FIRST = "Hidden repeats count only in the agreement of readers with themselves."
 
@@ -164,7 +164,7 @@ def _known(results: Iterable[Result | None]) -> tuple[Result, ...]:
 def _limited(facts: StudyFacts, arm: str, group: str) -> StudyFacts:
     """The facts of one arm, one group, or both."""
     if arm and arm not in {known.id for known in facts.protocol.arms}:
-        raise InvalidProtocol("The study has no arm of this name.")
+        raise InvalidProtocol("The study has no condition of this name.")
     if group and group not in _groups(facts):
         raise InvalidProtocol("The study has no case group of this name.")
     if not arm and not group:

@@ -23,11 +23,11 @@ NESTED = "linear mixed, random cases and reader effects"
 CROSSED_MOST = 1000
 MOST = 50_000
 SCORES_MOST = 12
-ONE_ARM = "Ratings of one arm only, so there is nothing to compare."
+ONE_ARM = "Ratings of one condition only, so there is nothing to compare."
 CONSTANT = "Every rating is the same, so no model can be fitted."
-FEW = "Too few ratings for a model: it needs more ratings than arms, readers and scores together."
+FEW = "Too few ratings for a model: it needs more than conditions, readers and scores together."
 MANY = "Too many ratings to fit this model here."
-UNSETTLED = "The fit did not settle; the ratings may separate the arms or the readers completely."
+UNSETTLED = "The fit did not settle; ratings may separate conditions or readers completely."
 STEEP = 25.0
 # Powell first: steps along a gradient can meet a singular covariance at a variance of 0.
 STEPS = ["powell", "lbfgs"]
@@ -148,7 +148,7 @@ def _mixed(data: Long, question: str, kind: str) -> ModelResult:
         return refused
     if not is_settled or not np.isfinite([*estimates, *errors, residual]).all():
         return refused
-    intercept = _term("mean of the first arm", float(estimates[0]), float(errors[0]))
+    intercept = _term("mean of the first condition", float(estimates[0]), float(errors[0]))
     names = ("variance of cases", "variance of readers") if kind == CROSSED else (
         "variance of cases",
     )  # fmt: skip

@@ -15,11 +15,11 @@ from engine.study.records import ArmKind, Protocol
 from engine.study.results import ArmComparison, DecoyContrast, FriedmanResult
 from engine.study.table import Table
 
-FEW = "Fewer than two cases were rated in both arms by the same reader."
-EQUAL = "No case was rated differently in the two arms."
+FEW = "Fewer than two cases were rated in both conditions by the same reader."
+EQUAL = "No case was rated differently in the two conditions."
 ALIKE = "Every case differs by the same amount, so there is no interval."
-UNTESTED = "Fewer than two cases were rated in every arm."
-CONSTANT = "Every case was rated the same in every arm."
+UNTESTED = "Fewer than two cases were rated in every condition."
+CONSTANT = "Every case was rated the same in every condition."
 
 
 def compare(rows: Table, protocol: Protocol, question: str) -> tuple[ArmComparison, ...]:

@@ -44,4 +44,4 @@ def _key(code: str, arm: str) -> str:
 
 def _numbered(arm: Arm, name: str) -> Arm:
     kind = ArmKind.EXPLANATION if arm.kind is ArmKind.DECOY else arm.kind
-    return Arm(name, name.replace("_", " ").capitalize(), kind)
+    return Arm(name, name.replace("arm_", "Condition "), kind)

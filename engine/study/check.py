@@ -55,12 +55,12 @@ def _whole(p: Protocol) -> Iterable[str]:
     elif len(p.readers) == 1:
         yield "The study has one reader; agreement needs at least two."
     if not p.arms:
-        yield "The study has no arm."
+        yield "The study has no condition."
     if not any(question.per_case for question in p.questions):
         yield "The study asks no question about a case."
     yield from _twice("case", p.cases)
     yield from _twice("reader", p.readers)
-    yield from _twice("arm", [arm.id for arm in p.arms])
+    yield from _twice("condition", [arm.id for arm in p.arms])
     yield from _twice("question", [question.id for question in p.questions])
     if any(not case for case in p.cases):
         yield "A case has no pseudonym."
@@ -78,15 +78,15 @@ def _twice(what: str, names: Iterable[str]) -> Iterable[str]:
 def _arms(p: Protocol, methods: Collection[str] | None) -> Iterable[str]:
     for arm in p.arms:
         if not arm.id.strip() or "|" in arm.id:
-            yield f"The arm {arm.title!r} needs a short name without the sign '|'."
+            yield f"The condition {arm.title!r} needs a short name without the sign '|'."
         if not arm.title.strip():
-            yield f"The arm {arm.id!r} has no title."
+            yield f"The condition {arm.id!r} has no title."
         if arm.kind is ArmKind.EXPLANATION and not arm.method:
-            yield f"The arm {arm.title!r} shows an explanation but names no method."
+            yield f"The condition {arm.title!r} shows an explanation but names no method."
         elif arm.method and methods is not None and arm.method not in methods:
-            yield f"The arm {arm.title!r} names a method that is not known: {arm.method}."
+            yield f"The condition {arm.title!r} names a method that is not known: {arm.method}."
         if arm.kind is ArmKind.DECOY and arm.decoy is None:
-            yield f"The arm {arm.title!r} shows a decoy but does not say which."
+            yield f"The condition {arm.title!r} shows a decoy but does not say which."
 
 
 def _question(question: StudyQuestion) -> Iterable[str]:
@@ -205,7 +205,7 @@ def _training(p: Protocol) -> Iterable[str]:
         yield "A training case is also a case of the study."
     for training in p.training:
         if training.arm not in arms:
-            yield f"A training case is shown in an arm that the study lacks: {training.arm}."
+            yield f"A training case is shown in a condition that the study lacks: {training.arm}."
         for name, expected in training.expected.items():
             question = questions.get(name)
             if question is None or not question.per_case:
@@ -234,10 +234,10 @@ def _arm_cautions(p: Protocol) -> Iterable[str]:
     if ArmKind.EXPLANATION in kinds and ArmKind.DECOY not in kinds:
         yield "There is no decoy, so ratings cannot be shown to depend on what the map shows."
     if kinds & {ArmKind.PREDICTION, ArmKind.EXPLANATION} and ArmKind.IMAGE not in kinds:
-        yield "No arm shows the image alone, so reading with and without AI cannot be compared."
+        yield "No condition shows the image alone, so reading without AI cannot be compared."
     seen = Counter((arm.kind, arm.method, arm.decoy) for arm in p.arms)
     if any(times > 1 for times in seen.values()):
-        yield "Two arms show the same."
+        yield "Two conditions show the same."
 
 
 def _order_cautions(p: Protocol) -> Iterable[str]:
@@ -246,14 +246,14 @@ def _order_cautions(p: Protocol) -> Iterable[str]:
         if design.sessions > 1:
             yield "Sequential reading takes one session; the number of sessions is not used."
         if len(p.arms) == 1:
-            yield "Sequential reading of one arm is the same as independent reading."
+            yield "Sequential reading of one condition is the same as independent reading."
         if design.repeats:
             yield "In sequential reading a repeat is a whole case with all its stages."
         return
     if design.sessions == 1 and len(p.arms) > 1:
         yield (
-            "A reader sees one case in several arms in one session and may remember it; spread "
-            "the arms over sessions with a washout, or read them in sequence."
+            "A reader sees one case in several conditions in one session and may remember it; "
+            "spread the conditions over sessions with a washout, or read them in sequence."
         )
     if design.sessions > 1 and design.washout_days < SHORT_WASHOUT_DAYS:
         yield "The washout is shorter than two weeks; four weeks are usual."

@@ -15,8 +15,8 @@ from engine.study.table import RATED, Table
 
 UNRATED = "Texts and marks are not compared by coefficients."
 POOLED = (
-    "All arms together: each case in each arm is an item, and items of one case are not "
-    "independent, so the intervals are too narrow; the result of one arm is the one to quote."
+    "All conditions together: each case in each condition is an item, and items of one case are "
+    "not independent, so the intervals are too narrow; quote the result of one condition."
 )
 LIMITS = 1.96
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import resources
 from typing import Any
 
@@ -33,6 +33,9 @@ __all__ = ["export_files", "import_csv", "long_rows"]
 FORMAT = "lightbox-study"
 FORMAT_VERSION = 1
 PARQUET_KINDS = ("text", "integer", "number", "boolean")
+
+NUMBERED = """numbered, since the study is not unblinded;
+scores of maps are left out until then"""
 
 README = """Study {code}: answers and analysis
 {line}
@@ -91,6 +94,9 @@ def export_files(facts: StudyFacts, analysis: Analysis | None = None) -> dict[st
     shown = blinded(facts)
     if analysis is not None and shown is not facts:
         analysis = analyse(shown, seed=analysis.seed, draws=analysis.draws, group=analysis.group)
+    if not shown.unblinded:  # only explanations have scores, so these would tell the decoys
+        shown = replace(shown, map_scores={})
+        analysis = None if analysis is None else replace(analysis, correlations=())
     rows = long_rows(shown)
     names = [column.name for column in COLUMNS]
     described = [asdict(entry) for entry in entries(shown.protocol)]
@@ -230,6 +236,6 @@ def _unused(name: str, taken: dict[str, bytes]) -> str:
 
 
 def _readme(facts: StudyFacts) -> bytes:
-    blind = "named" if facts.unblinded else "numbered, since the study is not unblinded"
+    blind = "named" if facts.unblinded else NUMBERED
     title = f"Study {facts.code}: answers and analysis"
     return README.format(code=facts.code, line="=" * len(title), blind=blind).encode()

@@ -20,7 +20,8 @@ from scipy.stats import rankdata
 
 from engine.study.intervals import CONFIDENCE, TINY
 
-NO_SPREAD = "Readers and cases leave no spread, so arms cannot be tested against each other."
+ONE_ARM = "There is only one condition, so there is nothing to compare."
+NO_SPREAD = "Readers and cases leave no spread, so conditions cannot be compared."
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def obuchowski_rockette(theta: NDArray[np.float64], covariance: NDArray[np.float
         error = max(components.variance - components.cov1, 0.0)
     means = tuple(_arm_mean(theta[i], covariance[i, :, i, :]) for i in range(t))
     if t < 2 or error <= TINY:
-        reason = NO_SPREAD if t > 1 else "There is only one arm, so there is nothing to compare."
+        reason = NO_SPREAD if t > 1 else ONE_ARM
         contrasts = tuple(
             Contrast(i, j, float(theta[j].mean() - theta[i].mean()), None, None, None, None)
             for i, j in combinations(range(t), 2)

@@ -201,7 +201,7 @@ def _order_notes(p: Protocol, own: list[Reading]) -> Iterable[str]:
         longest_run(r.arm for r in own if r.session == n) for n in {r.session for r in own}
     )
     if len(p.arms) > 1 and longest > LONGEST_RUN:
-        yield f"One arm may stand {longest} times in a row."
+        yield f"One condition may stand {longest} times in a row."
 
 
 def least_gap(readings: Iterable[Reading], repeats: bool = False) -> int | None:

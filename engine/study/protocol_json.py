@@ -131,7 +131,7 @@ def _dict(kinds: tuple[Any, Any], value: Any, where: str) -> dict[Any, Any]:
 def _pair(name: str, where: str) -> tuple[str, str]:
     case, mark, arm = name.rpartition(PAIR_MARK)
     if not mark:
-        raise InvalidProtocol(f"The field {where!r} must name a case and an arm, as in 'C001|a'.")
+        raise InvalidProtocol(f"The field {where!r} needs a case and a condition, as in 'C001|a'.")
     return case, arm
 
 

@@ -139,7 +139,10 @@ def _reliance(answers: Iterable[StudyAnswer], protocol: Protocol) -> Reliance:
     for answer in answers:
         if question is None or answer.value is None or answer.ai_prediction is None:
             continue
-        follows = same_class(question.choices[int(answer.value)], answer.ai_prediction)
+        named = [same_class(choice, answer.ai_prediction) for choice in question.choices]
+        if not any(named):  # the model speaks of classes that were not asked for
+            continue
+        follows = named[int(answer.value)]
         if answer.ai_correct:
             right += 1
             departed += not follows

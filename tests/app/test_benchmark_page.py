@@ -93,7 +93,7 @@ def test_damaged_files_are_skipped_without_telling_their_names(
 
 def test_only_those_who_are_signed_in_may_read(services: Services) -> None:
     for call in (services.benchmarks.models, services.benchmarks.trust):
-        assert call.required_role is kit.Role.READER
+        assert call.required_role is kit.Role.OBSERVER
         with pytest.raises(NotAllowed):
             call(None)
 

@@ -126,7 +126,7 @@ def test_a_private_case_is_in_nobody_elses_list_and_its_heat_is_hidden(services:
 
 def test_every_public_method_of_the_services_is_guarded(services: Services) -> None:
     internal = {
-        "scale", "picture",  # pixels' geometry, used by Reviews after its own check
+        "pixels", "scale", "picture",  # pixels' geometry, used by Reviews after its own check
         "keep",  # intake of a case already read; the caller names the owner
         "result",  # computation, used after a check
     }  # fmt: skip

@@ -55,7 +55,7 @@ def test_text_and_a_table_of_ratings(folder: Path) -> None:
     assert "Note: The ratings were collected outside Lightbox." in result.output
     assert "Note: Agreement is not correctness" in result.output
     one = run(app, ["study", "analyse", str(folder), "--arm", "gradcam", "--seed", "1"])
-    assert one.output.startswith("Study ST-0001, arm gradcam: 12 cases")
+    assert one.output.startswith("Study ST-0001, condition gradcam: 12 cases")
     assert "noise" not in one.output
 
 
@@ -92,4 +92,4 @@ def test_a_folder_or_file_that_is_not_there(tmp_path: Path) -> None:
     unknown = tmp_path / "study.json"
     unknown.write_bytes(export_files(facts())["study.json"])
     result = run(app, ["study", "analyse", str(tmp_path), "--arm", "x", "--draws", "10"])
-    assert (result.exit_code, "no arm of this name" in result.output) == (2, True)
+    assert (result.exit_code, "no condition of this name" in result.output) == (2, True)

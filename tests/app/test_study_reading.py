@@ -288,6 +288,8 @@ def test_washout_stands_between_sessions_until_it_is_over_or_overridden(
     assert world.read_all(BOB, code) == 2
     assert room.room(BOB, code)["state"] == "done"
     assert room.room(ANN, code)["state"] == "washout"
+    with pytest.raises(InvalidInput, match="no session is left"):
+        studies.override_washout(sw.ORGANISER, number, "bob", "Once more.")
     (told,) = studies.progress(sw.ORGANISER, number)["deviations"]
     assert "before the washout ended. Reason: Ill (next) week." in told["text"]
 

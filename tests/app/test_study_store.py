@@ -7,6 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -261,6 +262,38 @@ def test_a_closed_study_and_a_reader_who_left_take_no_answers(store: Store) -> N
     assert texts[0].endswith(" left.") and "1 readings not handed in" in texts[1]
     with pytest.raises(InvalidInput):
         store.lock_study(number, dict, "", BY)
+
+
+def test_the_reading_of_a_locked_study_is_not_changed_any_more(store: Store) -> None:
+    number, _ = opened(store)
+    store.lock_study(number, dict, "", BY)
+    before = len(store.study_deviations(number))
+    with pytest.raises(InvalidInput, match="locked"):
+        store.change_reader(number, "ann", "withdraw", "Left.", BY, withdrawn=datetime.now(UTC))
+    assert store.study_readers(number)[0].withdrawn is None
+    assert len(store.study_deviations(number)) == before
+    store.change_reader(number, "ann", "describe_reader", "", BY, specialty="Radiology")
+    assert "Radiology" in {reader.specialty for reader in store.study_readers(number)}
+
+
+def test_a_lock_looks_things_up_while_many_wait_to_write(store: Store) -> None:
+    """Those who wait hold no connection, so that there is one for whoever writes."""
+    number, _ = opened(store)
+    found: list[int] = []
+    with ThreadPoolExecutor(20) as others:
+
+        def digests() -> dict[str, str]:
+            jobs = [others.submit(store.record, "ann", "look") for _ in range(20)]
+            time.sleep(0.5)
+            found.append(sum(job.done() for job in jobs))
+            found.append(len(store.study_plan(number)))
+            return {}
+
+        began = time.monotonic()
+        store.lock_study(number, digests, "", BY)
+        assert time.monotonic() - began < 15
+    assert found == [0, 4]
+    assert len(store.audit(100, action="look")) == 20 and store.verify_audit() is None
 
 
 def test_cases_of_an_open_study_are_hidden_from_its_active_readers(store: Store) -> None:

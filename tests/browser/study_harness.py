@@ -186,6 +186,7 @@ class Bench:
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     refusal: str = ""
     imported: StudyFacts | None = None
+    measured: int = 0
 
     def asked(self, name: str) -> list[tuple[Any, ...]]:
         """Calls of one name."""
@@ -269,6 +270,19 @@ class Studies:
         if 0 < found.prepared < found.total:
             found.prepared = min(found.total, found.prepared + 18)
         return {"done": found.prepared, "total": found.total, "error": found.error}
+
+    @ORGANISES
+    def measure_maps(self, user: User | None, number: int) -> None:
+        self.bench.calls.append(("measure", number))
+        self.bench.measured = 6
+
+    @ORGANISES
+    def measuring(self, user: User | None, number: int) -> Any:
+        is_running = 0 < self.bench.measured < 24
+        self.bench.measured += 9 * is_running
+        return {
+            "done": min(24, self.bench.measured), "total": 24, "running": is_running, "error": None,
+        }  # fmt: skip
 
     @ORGANISES
     def open(self, user: User | None, number: int, confirm_lonely: bool = False) -> None:

@@ -288,6 +288,58 @@ def test_a_refused_answer_can_be_mended(page: Any, study: harness.Study) -> None
     assert len(study.keys) == 1
 
 
+def test_an_answer_handed_in_while_another_one_is_on_its_way_follows_it(
+    page: Any, study: harness.Study
+) -> None:
+    page.wait_for_timeout(700)  # the reading after this one is fetched ahead
+    page.context.set_offline(True)
+    rate(page)
+    page.keyboard.press("Control+Enter")
+    settle(page, "Reading 2 of 5 · B")
+    rate(page, "5555")
+    study.delay_s = 1.5
+    page.context.set_offline(False)
+    until(lambda: page.wait_for_timeout(30) or ("submit", "t0") in study.calls)
+    page.keyboard.press("Control+Enter")
+    settle(page, "Reading 3 of 5 · A")
+    assert [token for token, _ in study.keys] == ["t0", "t1"]
+    assert not page.evaluate("Object.keys(localStorage).some((key) => key.includes('.clock.'))")
+
+
+def test_a_reading_whose_answer_was_never_taken_can_be_handed_in_again(
+    page: Any, study: harness.Study
+) -> None:
+    study.refuse = harness.StaleRecord("The questions of this study were changed.")
+    rate(page)
+    page.keyboard.press("Control+Enter")
+    page.locator(".rr-notices p").wait_for()
+    page.wait_for_function("() => !document.querySelector('.rr-panel').inert")
+    settle(page, "Reading 1 of 5 · A")
+    rate(page)
+    page.keyboard.press("Control+Enter")
+    settle(page, "Reading 2 of 5 · B")
+    assert [token for token, _ in study.keys] == ["t0"]
+    assert not page.locator(".rr-notices p").count()
+
+
+def test_an_answer_that_is_refused_later_brings_its_reading_back(
+    page: Any, study: harness.Study
+) -> None:
+    page.wait_for_timeout(700)  # the reading after this one is fetched ahead
+    page.context.set_offline(True)
+    rate(page, "1234")
+    page.keyboard.press("Control+Enter")
+    settle(page, "Reading 2 of 5 · B")
+    study.refuse = harness.InvalidInput("The text is too long.")
+    page.context.set_offline(False)
+    page.wait_for_selector("text=Not handed in: The text is too long.")
+    settle(page, "Reading 1 of 5 · A")
+    assert page.locator(".rr-foot").inner_text().startswith("4 of 4 answered")
+    page.keyboard.press("Control+Enter")
+    settle(page, "Reading 2 of 5 · B")
+    assert value_of(study, "t0", "trust") == 4
+
+
 def test_two_tabs_are_told_of_each_other(page: Any, address: str, study: harness.Study) -> None:
     other = page.context.new_page()
     other.goto(address + ROOM)
@@ -305,6 +357,15 @@ def test_a_draft_from_another_window_is_pointed_out(page: Any, study: harness.St
     study.drafts["t0"] = {"sequence": 0, "answers": {}, "comment": "", "tab": "elsewhere"}
     rate(page, "3")
     page.wait_for_selector("text=open in another window under your name")
+
+
+def test_a_draft_that_another_window_is_ahead_of_is_kept_all_the_same(
+    page: Any, study: harness.Study
+) -> None:
+    study.drafts["t0"] = {"sequence": 50, "answers": {}, "comment": "", "tab": "elsewhere"}
+    rate(page, "3")
+    until(lambda: page.wait_for_timeout(50) or study.drafts["t0"]["sequence"] > 50)
+    assert study.drafts["t0"]["answers"]["lesion_match"]["value"] == 3
 
 
 def test_an_ended_login_keeps_the_answer_and_sends_it_after_a_new_one(

@@ -136,6 +136,10 @@ def test_a_study_is_locked_with_a_reason_unblinded_and_taken_away(desk: Desk) ->
     desk.agree("Lock", "Enough answers for the pilot.")
     expect(page.get_by_text("The study is locked; its answers are frozen.")).to_be_visible()
     assert desk.bench.asked("lock") == [(2, "Enough answers for the pilot.")]
+    page.get_by_role("button", name="Measure the maps").click()
+    expect(page.get_by_text("Maps measured: ")).to_be_visible()
+    expect(page.get_by_text("Maps measured: ")).to_be_hidden()  # by the timer
+    expect(page.get_by_role("button", name="Measure the maps")).to_be_disabled()
     page.get_by_role("button", name="Unblind").click()
     desk.agree("Unblind")
     expect(page.get_by_text("Unblinded. The report and the export name")).to_be_visible()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -168,3 +169,26 @@ def test_what_stands_in_a_row_is_not_repeated() -> None:
     with pytest.raises(BadTable) as refused:
         read_csv(f"{HEAD}\nDr Miller,Jane Roe,q,secret\n".encode(), FIVE)
     assert not any(word in str(refused.value) for word in ("Miller", "Roe", "secret"))
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x0b", "\x85", "\x1c"])
+def test_only_line_ends_end_a_row(mark: str) -> None:
+    """Spreadsheets leave such signs in comments without quotation marks."""
+    lines = [f"a{mark}b,{line}" for line in long_rows().splitlines()]
+    found = read_csv("\n".join(lines).encode(), FIVE)["q1"]
+    assert np.array_equal(
+        found.ratings, read_csv(long_rows().encode(), FIVE)["q1"].ratings, equal_nan=True
+    )
+
+
+def test_long_cells_are_read_and_the_limit_of_the_process_stays() -> None:
+    before = csv.field_size_limit()
+    text = f"{HEAD},comment\na,c1,q,1,{'x' * (before + 1)}\nb,c1,q,2,\n"
+    assert read_csv(text.encode(), FIVE)["q"].ratings.tolist() == [[1, 2]]
+    assert csv.field_size_limit() == before
+
+
+def test_a_decimal_comma_is_read() -> None:
+    text = f"{HEAD}\na,c1,q,0.5\nb,c1,q,1.0\n".replace(",", ";").replace(".", ",")
+    found = read_csv(text.encode(), ("0.5", "1", "1.5"))["q"]
+    assert found.ratings.tolist() == [[0.5, 1.0]]

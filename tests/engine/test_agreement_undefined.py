@@ -185,3 +185,59 @@ def test_every_interval_can_be_bootstrapped() -> None:
         assert other.interval.startswith("BCa bootstrap")
         assert one.low == pytest.approx(other.low, abs=0.03)
         assert one.high == pytest.approx(other.high, abs=0.03)
+
+
+def test_one_deviating_rating_has_no_one_sided_interval() -> None:
+    """Resamples without the deviating case are undefined, so none lies above the value."""
+    found = typed([[5, 5, 5]] * 5 + [[5, 5, 4]])
+    fleiss, conger = (
+        found["fleiss_kappa", "identity", None],
+        found["conger_kappa", "identity", None],
+    )
+    assert fleiss.value == pytest.approx(-1 / 17)
+    assert conger.value == 0
+    for one in (fleiss, conger, found["krippendorff_alpha", None, "ordinal"]):
+        assert (one.low, one.high) == (None, None)
+        assert any("do not differ enough" in note for note in one.notes)
+
+
+def test_one_shared_case_has_values_and_no_standard_error() -> None:
+    found = typed([[5, 4], [5, NAN], [NAN, 2], [3, NAN]])
+    for name in ("percent_agreement", "gwet_ac", "brennan_prediger"):
+        assert found[name, "identity", None].value is not None
+        assert found[name, "identity", None].se is None
+    assert found["gwet_ac", "identity", None].low is None
+    assert any("Only 1 case with" in note for note in found["gwet_ac", "linear", None].notes)
+
+
+def test_icc_of_few_cases_says_how_wide_its_interval_is() -> None:
+    rng = np.random.default_rng(5)
+    few, many = (rng.integers(1, 6, size=(n, 3)) for n in (9, 10))
+    assert any("interval very wide" in n for n in typed(few)["icc_2_1", None, None].notes)
+    assert not any("interval very wide" in n for n in typed(many)["icc_2_1", None, None].notes)
+
+
+def test_agreement_on_a_score_that_is_nowhere_shared_lies_in_its_interval() -> None:
+    found = typed([[1, 2]] * 5 + [[2, 1]] * 2, (1, 2))
+    for name in ("p_pos", "p_neg"):
+        one = found[name, None, None]
+        assert one.value is not None and one.low is not None
+        assert one.low <= one.value
+
+
+@pytest.mark.parametrize(
+    ("table", "single"),
+    [
+        ([[5, 3, 1], [1, 5, 1]], -0.5),  # an end of -1 / (m - 1) has no stepped-up form
+        ([[5, 3, 1], [5, 1, 4]], None),  # the approximate interval leaves the value out
+        ([[1, 2, 5], [5, 1, 2], [4, 1, 4]], None),  # too few degrees of freedom for an end
+    ],
+)
+def test_an_icc_lies_in_its_interval_or_has_none(
+    table: list[list[int]], single: float | None
+) -> None:
+    found = typed(table)
+    one, mean = found["icc_2_1", None, None], found["icc_2_k", None, None]
+    assert one.value is not None and mean.value is not None
+    assert one.low == (None if single is None else pytest.approx(single))
+    assert (mean.low, mean.high, mean.interval) == (None, None, "not estimable")

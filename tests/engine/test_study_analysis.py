@@ -88,7 +88,7 @@ def test_statistics_equal_those_of_the_planted_table(analysis: Analysis) -> None
 def test_pooled_arms_are_items_with_a_warning(analysis: Analysis) -> None:
     pooled = result(analysis, "trust")
     assert (pooled.cases, pooled.ratings) == (36, 108)
-    assert pooled.notes[0].startswith("All arms together")
+    assert pooled.notes[0].startswith("All conditions together")
     assert result(analysis, "trust", "noise").notes == ()
     everything = np.concatenate([planted(arm) for arm in ("image", "gradcam", "noise")])
     expected = ag.headline(everything, (1, 2, 3, 4, 5), 0, 50)
@@ -169,6 +169,18 @@ def test_reliance_on_the_model(study: StudyFacts, analysis: Analysis) -> None:
         np.mean([said[a] != a.ai_prediction for a in right])
     )
     assert split.mean_right is None
+
+
+def test_a_prediction_that_is_no_choice_says_nothing_of_reliance(study: StudyFacts) -> None:
+    """A model that names other classes than the readers could is neither followed nor left."""
+    strange = tuple(
+        replace(a, ai_prediction="Abnormal") if a.ai_prediction else a for a in study.answers
+    )
+    found = analyse(replace(study, answers=strange), draws=20)
+    splits = [s for s in found.trust if s.question == "diagnosis"]
+    assert {(s.over_reliance, s.under_reliance, s.n_over, s.n_under) for s in splits} == {
+        (None, None, 0, 0)
+    }
 
 
 def _hashable(answer: StudyAnswer) -> StudyAnswer:
@@ -272,7 +284,7 @@ def test_limited_to_an_arm_or_a_group(study: StudyFacts, analysis: Analysis) -> 
     small = analyse(study, seed=3, draws=DRAWS, group="small")
     assert small.cases == 6
     assert {q.group for q in small.questions} == {"", "small"}
-    with pytest.raises(InvalidProtocol, match="no arm of this name"):
+    with pytest.raises(InvalidProtocol, match="no condition of this name"):
         analyse(study, arm="nothing")
     with pytest.raises(InvalidProtocol, match="no case group"):
         analyse(study, group="nothing")

@@ -65,12 +65,12 @@ def test_friedman_that_cannot_be() -> None:
     constant = friedman(rows, design, "trust")
     assert constant is not None
     assert (constant.statistic, constant.reason) == (
-        None, "Every case was rated the same in every arm.",
+        None, "Every case was rated the same in every condition.",
     )  # fmt: skip
     rows, design = made(drawn(cases=1))
     single = friedman(rows, design, "trust")
     assert single is not None
-    assert single.reason == "Fewer than two cases were rated in every arm."
+    assert single.reason == "Fewer than two cases were rated in every condition."
     rows, design = made(drawn()[:1])
     assert friedman(rows, design, "trust") is None
 
@@ -105,7 +105,7 @@ def test_difference_counts_pairs_only() -> None:
 @pytest.mark.parametrize(
     ("values", "reason", "difference"),
     [
-        (np.full((2, 4, 2), 3.0), "No case was rated differently in the two arms.", 0.0),
+        (np.full((2, 4, 2), 3.0), "No case was rated differently in the two conditions.", 0.0),
         (
             np.stack([np.full((4, 2), 3.0), np.full((4, 2), 4.0)]),
             "Every case differs by the same amount, so there is no interval.",
@@ -113,12 +113,12 @@ def test_difference_counts_pairs_only() -> None:
         ),
         (
             np.stack([np.full((1, 2), 3.0), np.full((1, 2), 4.0)]),
-            "Fewer than two cases were rated in both arms by the same reader.",
+            "Fewer than two cases were rated in both conditions by the same reader.",
             1.0,
         ),
         (
             np.stack([np.full((4, 2), 3.0), np.full((4, 2), NAN)]),
-            "Fewer than two cases were rated in both arms by the same reader.",
+            "Fewer than two cases were rated in both conditions by the same reader.",
             None,
         ),
     ],
@@ -219,7 +219,7 @@ def test_many_ratings_take_the_nested_model() -> None:
     ("values", "reason"),
     [
         (np.full((2, 9, 3), 3.0), "Every rating is the same"),
-        (drawn()[:1], "Ratings of one arm only"),
+        (drawn()[:1], "Ratings of one condition only"),
         (drawn()[:2, :2, :2], "Too few ratings"),
     ],
 )

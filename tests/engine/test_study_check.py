@@ -76,17 +76,17 @@ PROBLEMS: list[tuple[Callable[[Protocol], Protocol], str]] = [
     (part(cases=(), design=Design()), "no case"),
     (part(readers=()), "no reader"),
     (part(readers=("ann",)), "one reader"),
-    (part(arms=(), training=()), "no arm"),
+    (part(arms=(), training=()), "no condition"),
     (part(questions=(), training=()), "asks no question about a case"),
     (part(questions=FORMS["sus"].questions, training=()), "asks no question about a case"),
     (part(cases=(*SOUND.cases, "c0")), "case 'c0' is named 2 times"),
     (part(cases=(*SOUND.cases, "")), "no pseudonym"),
     (part(readers=("ann", "bo", "ann")), "reader 'ann' is named 2 times"),
     (part(groups={"zz": "mass"}), "name 1 case that the study does not hold"),
-    (arm("map", "Twin", ArmKind.IMAGE), "arm 'map' is named 2 times"),
+    (arm("map", "Twin", ArmKind.IMAGE), "condition 'map' is named 2 times"),
     (arm("", "Nameless", ArmKind.IMAGE), "'Nameless' needs a short name"),
     (arm("a|b", "Barred", ArmKind.IMAGE), "without the sign '|'"),
-    (arm("x", "", ArmKind.IMAGE), "arm 'x' has no title"),
+    (arm("x", "", ArmKind.IMAGE), "condition 'x' has no title"),
     (arm("x", "Map 2", ArmKind.EXPLANATION), "'Map 2' shows an explanation but names no method"),
     (arm("x", "Decoy 2", ArmKind.DECOY), "'Decoy 2' shows a decoy but does not say which"),
     (question(low=5, high=5), "must end above its lowest point"),
@@ -117,7 +117,7 @@ PROBLEMS: list[tuple[Callable[[Protocol], Protocol], str]] = [
     (design(crossing=Crossing.ANCHOR, anchors=0), "no two readers share a case"),
     (training("c0", "map"), "is also a case of the study"),
     (training("t1", "map"), "training case 't1 (map)' is named 2 times"),
-    (training("t2", "gone"), "in an arm that the study lacks: gone"),
+    (training("t2", "gone"), "in a condition that the study lacks: gone"),
     (training("t2", "map", gone=(1.0,)), "a question it is not asked: gone"),
     (training("t2", "map", trust=()), "accepts no answer"),
     (training("t2", "map", trust=(6.0,)), "off the scale"),
@@ -133,7 +133,7 @@ def test_each_fault_has_its_sentence(change: Callable[[Protocol], Protocol], sen
 
 def test_a_method_is_looked_up_where_methods_are_known() -> None:
     (line,) = check_protocol(SOUND, methods=("gradcam",))
-    assert line == "The arm 'Map' names a method that is not known: rollout."
+    assert line == "The condition 'Map' names a method that is not known: rollout."
 
 
 CAUTIONS: list[tuple[Callable[[Protocol], Protocol], str]] = [
@@ -143,8 +143,8 @@ CAUTIONS: list[tuple[Callable[[Protocol], Protocol], str]] = [
     (part(training=()), "no training case"),
     (design(repeats=0), "no hidden repeat"),
     (part(arms=SOUND.arms[:3]), "no decoy"),
-    (part(arms=SOUND.arms[1:]), "No arm shows the image alone"),
-    (arm("again", "Image again", ArmKind.IMAGE), "Two arms show the same"),
+    (part(arms=SOUND.arms[1:]), "No condition shows the image alone"),
+    (arm("again", "Image again", ArmKind.IMAGE), "Two conditions show the same"),
     (design(order=Order.SEQUENTIAL), "the number of sessions is not used"),
     (design(order=Order.SEQUENTIAL), "a repeat is a whole case"),
     (design(sessions=1), "may remember it"),
@@ -162,7 +162,7 @@ def test_each_weakness_has_its_sentence(
 
 def test_reading_one_arm_in_sequence_is_named() -> None:
     one = replace(SOUND, arms=SOUND.arms[:1], design=Design(order=Order.SEQUENTIAL))
-    assert any("one arm is the same" in line for line in cautions(one))
+    assert any("one condition is the same" in line for line in cautions(one))
 
 
 WARM = (

@@ -200,6 +200,18 @@ def test_nothing_names_an_arm_before_unblinding() -> None:
     assert list(differences(found)) == []
 
 
+def test_scores_of_maps_do_not_tell_decoys_before_unblinding() -> None:
+    """Only explanations have scores; a blinded export with them would name the decoys."""
+    hidden = blinded(facts(unblinded=False))
+    assert hidden.map_scores
+    found = export_files(hidden, analyse(hidden, draws=20))
+    written = json.loads(found["study.json"])
+    assert written["facts"]["map_scores"] == {}
+    assert written["analysis"]["correlations"] == []
+    assert list(differences(found)) == []
+    assert json.loads(export_files(facts())["study.json"])["facts"]["map_scores"]
+
+
 def test_blinding_keeps_the_numbers() -> None:
     study = facts(unblinded=False)
     hidden = blinded(study)

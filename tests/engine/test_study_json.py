@@ -145,7 +145,7 @@ def test_a_missing_field_is_named() -> None:
 def test_facts_with_a_strange_pair_or_time_are_refused() -> None:
     written = facts_to_json(replace(FACTS, answers=()))
     for name, value, sentence in (
-        ("map_scores", {"C001": {}}, "must name a case and an arm"),
+        ("map_scores", {"C001": {}}, "needs a case and a condition"),
         ("map_scores", {1: {}}, "must be texts"),
         ("opened", "yesterday", "must be a time in ISO 8601"),
         ("opened", 5, "must be a time in ISO 8601"),

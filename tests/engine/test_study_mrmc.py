@@ -159,7 +159,7 @@ def test_accuracy_needs_truth_and_two_of_each() -> None:
     few = accuracy(_only(study, {"C001", "C002", "C003"}))
     assert few is not None
     assert few.tests == ()
-    assert few.reason.startswith("Arms are tested on cases that every reader read")
+    assert few.reason.startswith("Conditions are tested on cases that every reader read")
     assert few.arms[0].readers[0].positives == 1
     without = replace(study.protocol, questions=study.protocol.questions[:1])
     assert accuracy(replace(study, protocol=without)) is None

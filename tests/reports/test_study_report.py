@@ -180,6 +180,21 @@ def test_charts_have_words_that_stand_for_them(report: StudyReport) -> None:
         assert chart.title in said and re.search(r"\d", said)
 
 
+def test_pairs_of_readers_are_listed_where_answers_have_no_mean() -> None:
+    study, found = studied()
+    bare = tuple(replace(one, readers_mean={}) for one in found.questions)
+    said = study_report_json(report_of(study, replace(found, questions=bare))).decode()
+    assert "Pairs of readers, all conditions" in said
+
+
+def test_reliance_is_told_where_the_model_was_never_wrong() -> None:
+    study, found = studied()
+    known = {"over_reliance": None, "n_over": 0, "under_reliance": 0.25, "n_under": 8}
+    trust = tuple(replace(one, **known) for one in found.trust)
+    said = study_report_json(report_of(study, replace(found, trust=trust))).decode()
+    assert "25.0 % of 8" in said
+
+
 def test_methods_are_not_named_before_unblinding() -> None:
     blind = tuple(
         replace(arm, title=f"Arm {n}", method="", decoy=None)

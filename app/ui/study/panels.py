@@ -19,7 +19,7 @@ PANELS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         "drawStudies",
         (
             "choose", "create", "go", "prepare", "open", "lock", "unblind", "copy", "delete",
-            "refresh", "observers",
+            "refresh", "observers", "measure",
         ),
     ),
     "design": (

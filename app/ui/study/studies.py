@@ -39,6 +39,7 @@ class StudiesTab(StudyTab):
             (shown.delete, self.delete),
             (shown.refresh, self.refresh),
             (shown.observers, self.observers),
+            (shown.measure, self.measure),
         ):
             event(guard(handler), self.chosen, after, **EVERY)
 
@@ -104,6 +105,11 @@ class StudiesTab(StudyTab):
         work = self.services.studies.name_observers
         return self.act(user, chosen, lambda: work(user, number, names), "The observers are named.")
 
+    def measure(self, user: User, chosen: Chosen, event: gr.EventData) -> tuple[Any, ...]:
+        """Begin to measure the maps that were shown, to be compared with their ratings."""
+        number, work = int(event._data["study"]), self.services.studies.measure_maps
+        return self.act(user, chosen, lambda: work(user, number), "The measuring has begun.")
+
     def refresh(self, user: User, chosen: Chosen) -> tuple[Any, ...]:
         """The list anew, after a download."""
         return self.shown(user, chosen)
@@ -129,5 +135,9 @@ class StudiesTab(StudyTab):
                 detail |= plain(studies.problems(user, protocol))
             except (AppError, EngineError) as error:
                 detail["errors"] = [str(error)]
+        else:
+            detail["measuring"] = plain(studies.measuring(user, number))
         is_preparing = bool(ready.get("running", 0 < ready["done"] < ready["total"]))
-        return detail, (is_preparing and not ready.get("error")) or row["state"] == "open"
+        is_measuring = bool(detail.get("measuring", {}).get("running"))
+        is_going = is_measuring or (is_preparing and not ready.get("error"))
+        return detail, is_going or row["state"] == "open"
