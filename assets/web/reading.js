@@ -18,7 +18,7 @@ async function rrStudies(part) {
 }
 
 function rrRoom(part, code) {
-  const room = { part, code, data: null, item: null, form: null, viewer: null, clock: null, draft: null, marking: null, ahead: null, onward: null, notices: new Map(), began: performance.now() };
+  const room = { part, code, data: null, item: null, form: null, viewer: null, clock: null, draft: null, marking: null, ahead: null, fetched: '', onward: null, notices: new Map(), began: performance.now() };
   room.address = `${RR_API}/studies/${encodeURIComponent(code)}`;
   room.sender = rrSender((event, detail) => rrSent(room, event, detail));
   room.tabs = rrTabs(code, (event, detail) => rrTab(room, event, detail));
@@ -160,10 +160,15 @@ async function rrAhead(room, token) {
   try {
     const item = await rrAsk(`${RR_API}/items/${encodeURIComponent(token)}`), { viewer } = item;
     room.ahead = item;
-    if (!viewer) return;
+    if (!viewer) { room.fetched = token; return; }
     const urls = viewer.images.map((image) => image.url.replace('{frame}', String(image.frame || 0)));
     const maps = viewer.layers.filter((layer) => layer.visible !== false && lightboxDrawable(layer)).map((layer) => layer.url);
-    for (const url of [...urls, ...maps]) await (await fetch(url, { credentials: 'same-origin', priority: 'low' })).arrayBuffer();
+    for (const url of [...urls, ...maps]) {
+      const answer = await fetch(url, { credentials: 'same-origin', priority: 'low' });
+      await answer.arrayBuffer();
+      if (!answer.ok) return;
+    }
+    room.fetched = token;
   } catch (error) { /* it is fetched when it is its turn */ }
 }
 
@@ -232,7 +237,7 @@ function rrWaiting(room, { count, error }) {
   rrNotice(room, 'net', `${error && error.ended ? error.message : 'Not connected.'} ${kept}`, ['Try now', () => room.sender.flush()]);
   const { item } = room;
   if (!item || !room.sender.has(item.token) || room.onward) return;
-  if (item.ahead && room.ahead && room.ahead.token === item.ahead) {
+  if (item.ahead && room.fetched === item.ahead && room.ahead.token === item.ahead) { // with its images
     const next = { ...room.ahead, previous: null };
     room.turn = {};
     rrPresent(room, next);
