@@ -1,6 +1,7 @@
 """The statistics of any number of raters on one table: value, standard error, interval, notes.
 
-Intervals by default: Student's where agreement is all or nothing; with partial credit a bootstrap
+Intervals by default: Student's where agreement is all or nothing (BCa for AC1 of two raters below
+100 cases, whose Student's interval covers 92 % at 20); with partial credit a bootstrap
 over cases, studentised for coefficients whose chance is fixed or nearly so, else BCa, which two
 raters, fewer than ten cases, and Light's kappa always have. From 500 cases on they all coincide,
 and Student's is used. How well they cover: docs/agreement.md.
@@ -34,6 +35,7 @@ from engine.metrics.agreement_weights import Weights, weights_name
 
 FEW = 10
 SOME = 20
+ENOUGH_OF_TWO = 100
 MANY = 500
 STEP = 1e-3
 NEGATIVE_RATIO = "The ratio level needs scores of 0 or more, and the scale has negative ones."
@@ -213,6 +215,9 @@ def _needs(job: Job, ratings: Ratings, drawing: Drawing) -> bool:
     """Whether an interval is bootstrapped."""
     if drawing.always:
         return True
+    all_or_nothing = job.weights == "identity" or len(ratings.scale) == 2
+    if job.statistic == "gwet_ac" and all_or_nothing and ratings.raters == 2:
+        return ratings.shared < ENOUGH_OF_TWO
     if job.statistic in FREE or ratings.shared >= MANY:
         return False
     if ratings.raters == 2 or ratings.shared < FEW or job.statistic == "light_kappa":

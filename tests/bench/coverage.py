@@ -21,7 +21,7 @@ from engine.metrics.agreement import Statistic, headline, statistics
 Array = NDArray[np.float64]
 SCALE = (1.0, 2.0, 3.0, 4.0, 5.0)
 SIZES = (20, 50, 100)
-TABLES = 400
+TABLES = 1000
 DRAWS = 500
 MANY = 400_000
 CUTS = (-1.2, -0.5, 0.3, 1.0)
