@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from engine.metrics.agreement import Statistic, headline, statistics
 Array = NDArray[np.float64]
 SCALE = (1.0, 2.0, 3.0, 4.0, 5.0)
 SIZES = (20, 50, 100)
-TABLES = 1000
+TABLES = 4000
 DRAWS = 500
 MANY = 400_000
 CUTS = (-1.2, -0.5, 0.3, 1.0)
@@ -47,22 +49,35 @@ def latent(raters: int) -> tuple[Array, Array]:
     return patterns, weights @ each / weights.sum()
 
 
+MODELS = {"guessing": guessing, "latent": latent}
+
+
 def rows(tables: int = TABLES, sizes: Sequence[int] = SIZES) -> Iterator[str]:
     """Lines of the Markdown table, one a population and statistic."""
     yield (
-        "| Population | Statistic | Interval at N = 100 | "
+        "| Population | Statistic | Interval | "
         + " | ".join(f"N = {size}" for size in sizes)
         + " |"
     )
     yield "|---|---|---|" + "---|" * len(sizes)
-    for title, model in (("guessing", guessing), ("latent", latent)):
-        for raters in (2, 3):
-            patterns, chances = model(raters)
-            truth = {_key(s): s.value for s in _all(_expected(patterns, chances), seed=0)}
-            found = [_covered(patterns, chances, size, tables, truth) for size in sizes]
-            for key in truth:
-                shares = " | ".join(f"{100 * cover[key][0]:.1f} %" for cover in found)
-                yield f"| {title}, {raters} raters | {key} | {found[-1][key][1]} | {shares} |"
+    kinds = [(title, raters, tables, tuple(sizes)) for title in MODELS for raters in (2, 3)]
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        for lines in pool.map(_population, kinds):
+            yield from lines
+
+
+def _population(kind: tuple[str, int, int, tuple[int, ...]]) -> list[str]:
+    """Lines of one population: its name, raters, number of tables, sizes."""
+    title, raters, tables, sizes = kind
+    patterns, chances = MODELS[title](raters)
+    truth = {_key(s): s.value for s in _all(_expected(patterns, chances), seed=0)}
+    found = [_covered(patterns, chances, size, tables, truth) for size in sizes]
+    lines = []
+    for key in truth:
+        shares = " | ".join(f"{100 * cover[key][0]:.1f} %" for cover in found)
+        made = ", ".join(dict.fromkeys(cover[key][1] for cover in found))
+        lines.append(f"| {title}, {raters} raters | {key} | {made} | {shares} |")
+    return lines
 
 
 def _expected(patterns: Array, chances: Array) -> Array:
